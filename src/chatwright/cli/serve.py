@@ -1,0 +1,32 @@
+"""`serve`: the gateway in front of one engine process per model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from chatwright.cli.options import WORKSPACE, Port, Preset, Set, Toml, Where, complain, find, settings_of
+
+
+def serve(
+    model: Annotated[
+        list[str] | None, typer.Argument(help="Folders, ids or names; default: what the demo built.")
+    ] = None,
+    port: Port = None,
+    workspace: Where = WORKSPACE,
+    preset: Preset = "laptop",
+    config: Toml = None,
+    set: Set = None,
+) -> None:
+    """Serve models: a chat page, and the OpenAI API under /v1.
+
+    Example: chatwright serve assistant --port 8600
+    """
+    from chatwright import product
+    from chatwright.workspace import Workspace
+
+    settings = settings_of(preset, config, set, port=port)
+    folders: list[Path | str] = [find(Workspace(workspace), name).path for name in model or []]
+    product.serve(settings.serve, workspace, models=folders or None, on_ready=lambda url: complain(f"serving at {url}"))

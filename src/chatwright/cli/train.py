@@ -1,0 +1,169 @@
+"""`pretrain`, `sft`, `reward`, `ppo`, `dpo`: the training stages on a person's own data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from chatwright.cli.options import (
+    WORKSPACE,
+    Data,
+    Json,
+    Preset,
+    Seed,
+    Set,
+    Toml,
+    Where,
+    find,
+    open_run,
+    register,
+    settings_of,
+    tell,
+)  # fmt: skip
+
+Model = Annotated[str, typer.Option(help="Folder, id or name of the model to start from.")]
+
+
+def pretrain(
+    data: Data,
+    tokenizer: Annotated[str | None, typer.Option(help="Tokenizer to use; without it one is trained first.")] = None,
+    workspace: Where = WORKSPACE,
+    preset: Preset = "laptop",
+    config: Toml = None,
+    set: Set = None,
+    seed: Seed = None,
+    json: Json = False,
+) -> None:
+    """Train a base model from nothing on raw text.
+
+    Example: chatwright pretrain articles/ --preset laptop --set pretrain.tokens=5000000
+    """
+    from chatwright.cycle import run as stages
+
+    settings = settings_of(preset, config, set, seed=seed)
+    with open_run(settings, workspace) as run:
+        corpus = stages.corpus(run, data)
+        chosen = find(run.workspace, tokenizer, "tokenizer") if tokenizer else stages.tokenizer(run, corpus)
+        artefact = stages.base(run, chosen, stages.tokens(run, corpus, chosen))
+        register(run, artefact, alias="base")
+    tell(run, artefact, json)
+
+
+def sft(
+    data: Data,
+    base: Model = "base",
+    workspace: Where = WORKSPACE,
+    preset: Preset = "laptop",
+    config: Toml = None,
+    set: Set = None,
+    seed: Seed = None,
+    json: Json = False,
+) -> None:
+    """Fine-tune a model on conversations: rows of {"messages": [{"role", "content"}]}.
+
+    Example: chatwright sft demonstrations.jsonl --base base
+    """
+    from chatwright.cycle import run as stages
+    from chatwright.records import Demonstration
+
+    settings = settings_of(preset, config, set, seed=seed)
+    with open_run(settings, workspace) as run:
+        start = find(run.workspace, base, "pretrain", "sft", "model")
+        artefact = stages.fine_tuned(run, start, _rows(run, data, Demonstration.from_json), _parents(data))
+        register(run, artefact, alias="sft")
+    tell(run, artefact, json)
+
+
+def reward(
+    data: Data,
+    start: Annotated[str, typer.Option("--sft", help="The fine-tuned model it grows from.")] = "sft",
+    workspace: Where = WORKSPACE,
+    preset: Preset = "laptop",
+    config: Toml = None,
+    set: Set = None,
+    seed: Seed = None,
+    json: Json = False,
+) -> None:
+    """Train a reward model on rankings: rows of {"prompt", "responses", "ranking" or "preferred"}.
+
+    Example: chatwright reward comparisons.jsonl --sft sft
+    """
+    from chatwright.cycle import run as stages
+    from chatwright.records import Comparison
+
+    settings = settings_of(preset, config, set, seed=seed)
+    with open_run(settings, workspace) as run:
+        model = find(run.workspace, start, "sft", "ppo", "dpo", "model")
+        artefact = stages.reward_model(run, model, _rows(run, data, Comparison.from_json), _parents(data))
+        register(run, artefact, alias="reward")
+    tell(run, artefact, json)
+
+
+def ppo(
+    data: Data,
+    start: Annotated[str, typer.Option("--sft", help="The policy to begin with; also the KL reference.")] = "sft",
+    reward: Annotated[str, typer.Option(help="The reward model.")] = "reward",
+    workspace: Where = WORKSPACE,
+    preset: Preset = "laptop",
+    config: Toml = None,
+    set: Set = None,
+    seed: Seed = None,
+    json: Json = False,
+) -> None:
+    """Align a fine-tuned model to a reward model by PPO, on prompts: rows of {"prompt"} or {"messages"}.
+
+    Example: chatwright ppo prompts.jsonl --sft sft --reward reward --set ppo.kl_coef=0.05
+    """
+    from chatwright.cycle import run as stages
+    from chatwright.records import Prompt
+
+    settings = settings_of(preset, config, set, seed=seed)
+    with open_run(settings, workspace) as run:
+        policy = find(run.workspace, start, "sft", "ppo", "dpo", "model")
+        judge = find(run.workspace, reward, "reward")
+        artefact = stages.ppo_aligned(run, policy, judge, _rows(run, data, Prompt.from_json), _parents(data))
+        register(run, artefact, alias="ppo")
+    tell(run, artefact, json)
+
+
+def dpo(
+    data: Data,
+    start: Annotated[str, typer.Option("--sft", help="The policy to begin with; also the reference.")] = "sft",
+    workspace: Where = WORKSPACE,
+    preset: Preset = "laptop",
+    config: Toml = None,
+    set: Set = None,
+    seed: Seed = None,
+    json: Json = False,
+) -> None:
+    """Align a fine-tuned model to rankings directly by DPO.
+
+    Example: chatwright dpo comparisons.jsonl --sft sft --set dpo.beta=0.1
+    """
+    from chatwright.cycle import run as stages
+    from chatwright.records import Comparison
+
+    settings = settings_of(preset, config, set, seed=seed)
+    with open_run(settings, workspace) as run:
+        policy = find(run.workspace, start, "sft", "ppo", "dpo", "model")
+        artefact = stages.dpo_aligned(run, policy, _rows(run, data, Comparison.from_json), _parents(data))
+        register(run, artefact, alias="dpo")
+    tell(run, artefact, json)
+
+
+def _rows(run: Any, data: list[Path], parse: Any) -> list[Any]:
+    """The usable rows; the others are named and counted on the terminal."""
+    from chatwright.cycle.run import read_all
+
+    with run.progress.stage("read", 1) as stage:
+        rows = read_all(data, parse, stage, problems=run.problems)
+        stage.advance(1)
+    return rows
+
+
+def _parents(data: list[Path]) -> dict[str, str]:
+    from chatwright.text import inputs_id
+
+    return {"files": inputs_id(data)}

@@ -1,0 +1,303 @@
+"""One typed settings tree. Order of strength: preset < TOML file < environment < `--set key=value`.
+
+Every number a stage uses stands here, with its unit; a stage gets its own section and nothing else. Presets are
+complete worlds: `starter` builds the embedded assistant in minutes on two cores, `laptop` is for own data overnight,
+`gpu` for one accelerator, `cluster` for torchrun on several, `tiny` for tests.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from chatwright.errors import ConfigError
+
+ENVIRONMENT_PREFIX = "CHATWRIGHT_"
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class StarterConfig(Section):
+    """The embedded world: how much of it is generated."""
+
+    documents: int = Field(default=24_000, gt=0, description="corpus documents before curation")
+    demonstrations: int = Field(default=9_000, gt=0)
+    train_prompts: int = Field(default=4_000, gt=0, description="prompts that PPO and DPO may sample from")
+    heldout_prompts: int = Field(default=900, gt=0, description="prompts nothing is trained on, all skills together")
+    raters: int = Field(default=8, gt=0, description="simulated people who rank")
+
+
+class TextConfig(Section):
+    """Curation of raw documents."""
+
+    normalise: Literal["NFC", "NFKC"] = "NFC"
+    quality: bool = True
+    min_words: int = Field(default=8, ge=0, description="shorter documents are dropped")
+    exact_dedup: bool = True
+    near_dedup: bool = True
+    near_threshold: float = Field(default=0.75, gt=0, le=1, description="Jaccard similarity of word 5-grams")
+    mask_pii: bool = True
+    holdout_fraction: float = Field(default=0.01, ge=0, lt=1, description="documents set apart for bits per byte")
+
+
+class TokenizerConfig(Section):
+    vocab_size: int = Field(default=4096, ge=300)
+
+
+class ModelConfig(Section):
+    """Shape of a new decoder; the vocabulary comes from the tokenizer."""
+
+    layers: int = Field(default=4, gt=0)
+    width: int = Field(default=128, gt=0)
+    heads: int = Field(default=4, gt=0)
+    kv_heads: int = Field(default=4, gt=0)
+    mlp_width: int = Field(default=352, gt=0)
+    context: int = Field(default=384, gt=8, description="longest sequence in tokens")
+    rope_theta: float = 10_000.0
+    qk_norm: bool = True
+    tie_embeddings: bool = True
+
+
+class OptimConfig(Section):
+    """Muon for the matrices inside the blocks, AdamW for the rest; trapezoid schedule."""
+
+    muon_lr: float = Field(default=0.02, ge=0)
+    adam_lr: float = Field(default=0.015, ge=0)
+    weight_decay: float = Field(default=0.0, ge=0)
+    warmup: float = Field(default=0.02, ge=0, le=1, description="fraction of the steps")
+    decay: float = Field(default=0.5, ge=0, le=1, description="fraction of the steps, linear, at the end")
+    final_lr: float = Field(default=0.05, ge=0, le=1, description="fraction of the peak at the last step")
+    clip: float = Field(default=1.0, gt=0, description="gradient norm over the AdamW group (Muon normalises itself)")
+
+
+class TrainConfig(Section):
+    """What every training stage shares."""
+
+    optim: OptimConfig = OptimConfig()
+    batch_tokens: int = Field(default=1024, gt=0, description="tokens in one optimiser step, over all ranks")
+    micro_tokens: int = Field(default=8192, gt=0, description="tokens in one forward pass on one rank")
+    sequence: int = Field(default=128, gt=8, description="tokens in one packed row")
+    checkpoint_every: int = Field(default=100, gt=0, description="steps")
+    evaluate_every: int = Field(default=200, gt=0, description="steps")
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    compile: Literal["auto", "never", "always"] = "auto"
+
+
+class PretrainConfig(TrainConfig):
+    tokens: int = Field(default=1_200_000, gt=0, description="tokens seen in all")
+    minutes: float = Field(default=0, ge=0, description="if above 0: stop after this many minutes of training instead")
+
+
+class SftConfig(TrainConfig):
+    optim: OptimConfig = OptimConfig(muon_lr=0.02, adam_lr=0.01)
+    sequence: int = Field(default=256, gt=8, description="tokens in one packed row, and in the longest conversation")
+    epochs: float = Field(default=2.5, gt=0)
+
+
+class RewardConfig(TrainConfig):
+    optim: OptimConfig = OptimConfig(muon_lr=0.004, adam_lr=0.001)
+    batch_tokens: int = Field(default=2048, gt=0)
+    epochs: float = Field(default=2.0, gt=0)
+    responses: int = Field(default=4, ge=2, le=9, description="K responses ranked per prompt")
+    prompts: int = Field(default=900, gt=0, description="prompts that are ranked")
+    temperature: float = Field(default=1.0, gt=0, description="at which the ranked responses are sampled")
+    center: float = Field(default=0.01, ge=0, description="weight of the squared mean reward of a pair")
+    holdout_fraction: float = Field(default=0.12, gt=0, lt=1)
+
+
+class PpoConfig(TrainConfig):
+    """Proximal policy optimisation from a reward model (Ouyang et al. 2022; Schulman et al. 2017)."""
+
+    optim: OptimConfig = OptimConfig(muon_lr=0.003, adam_lr=0.0005, warmup=0.1, decay=0.5)
+    checkpoint_every: int = Field(default=2, gt=0, description="iterations")
+    evaluate_every: int = Field(default=8, gt=0, description="iterations")
+    sequence: int = Field(default=256, gt=8, description="tokens in one packed row")
+    iterations: int = Field(default=28, gt=0, description="rollout batches")
+    rollouts: int = Field(default=128, gt=0, description="responses sampled per iteration")
+    epochs: int = Field(default=1, gt=0, description="passes over one rollout batch")
+    minibatches: int = Field(default=4, gt=0, description="optimiser steps per pass")
+    max_tokens: int = Field(default=64, gt=0, description="longest response")
+    temperature: float = Field(default=1.0, gt=0)
+    kl_coef: float = Field(default=0.05, ge=0, description="price of one nat of KL to the SFT model")
+    clip_range: float = Field(default=0.2, gt=0)
+    value_clip: float = Field(default=0.2, gt=0)
+    value_coef: float = Field(default=0.1, ge=0)
+    gamma: float = Field(default=1.0, gt=0, le=1)
+    gae_lambda: float = Field(default=0.95, ge=0, le=1)
+    missing_end_penalty: float = Field(default=1.0, ge=0, description="taken off the reward where the end is missing")
+
+
+class DpoConfig(TrainConfig):
+    """Direct preference optimisation (Rafailov et al. 2023)."""
+
+    optim: OptimConfig = OptimConfig(muon_lr=0.002, adam_lr=0.0005)
+    batch_tokens: int = Field(default=2048, gt=0)
+    epochs: float = Field(default=2.0, gt=0)
+    beta: float = Field(default=0.1, gt=0)
+    label_smoothing: float = Field(default=0.0, ge=0, lt=0.5, description="cDPO: chance that a label is flipped")
+
+
+class SamplingConfig(Section):
+    temperature: float = Field(default=0.7, ge=0)
+    top_k: int = Field(default=0, ge=0)
+    top_p: float = Field(default=1.0, gt=0, le=1)
+    max_tokens: int = Field(default=128, gt=0)
+
+
+class EvaluateConfig(Section):
+    sampling: SamplingConfig = SamplingConfig(temperature=0.7, max_tokens=80)
+    bootstrap: int = Field(default=2_000, gt=0, description="resamples behind each confidence interval")
+    confidence: float = Field(default=0.95, gt=0, lt=1)
+
+
+class ServeConfig(Section):
+    host: str = "127.0.0.1"
+    port: int = Field(default=8600, ge=0, le=65_535)
+    max_batch: int = Field(default=16, gt=0, description="requests one engine process answers at once")
+    max_queue: int = Field(default=64, gt=0, description="requests that may wait before 429")
+    sampling: SamplingConfig = SamplingConfig()
+
+
+class MachineConfig(Section):
+    threads: int = Field(default=0, ge=0, description="0: chosen from the cores that are free")
+
+
+class Settings(Section):
+    preset: str = "starter"
+    seed: int = 1
+    starter: StarterConfig = StarterConfig()
+    text: TextConfig = TextConfig()
+    tokenizer: TokenizerConfig = TokenizerConfig()
+    model: ModelConfig = ModelConfig()
+    pretrain: PretrainConfig = PretrainConfig()
+    sft: SftConfig = SftConfig()
+    reward: RewardConfig = RewardConfig()
+    ppo: PpoConfig = PpoConfig()
+    dpo: DpoConfig = DpoConfig()
+    evaluate: EvaluateConfig = EvaluateConfig()
+    serve: ServeConfig = ServeConfig()
+    machine: MachineConfig = MachineConfig()
+
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "starter": {},
+    "tiny": {
+        "starter": {
+            "documents": 300, "demonstrations": 200, "train_prompts": 64, "heldout_prompts": 26, "raters": 3,
+        },
+        "tokenizer": {"vocab_size": 512},
+        "model": {"layers": 2, "width": 32, "heads": 2, "kv_heads": 2, "mlp_width": 64, "context": 256},
+        "pretrain": {"tokens": 12_288, "batch_tokens": 1024, "micro_tokens": 1024, "sequence": 128,
+                     "checkpoint_every": 4, "evaluate_every": 6},
+        "sft": {"epochs": 0.5, "batch_tokens": 1024, "micro_tokens": 1024, "checkpoint_every": 4,
+                "evaluate_every": 6},
+        "reward": {"prompts": 24, "responses": 3, "epochs": 1, "batch_tokens": 1024, "micro_tokens": 1024,
+                   "checkpoint_every": 2},
+        "ppo": {"iterations": 3, "rollouts": 8, "max_tokens": 12, "checkpoint_every": 1, "micro_tokens": 1024},
+        "dpo": {"epochs": 1, "batch_tokens": 1024, "micro_tokens": 1024, "checkpoint_every": 2},
+        "evaluate": {"sampling": {"max_tokens": 16}, "bootstrap": 200},
+    },
+    "laptop": {
+        "tokenizer": {"vocab_size": 8192},
+        "model": {"layers": 8, "width": 384, "heads": 6, "kv_heads": 6, "mlp_width": 1024, "context": 1024},
+        "pretrain": {"tokens": 200_000_000, "batch_tokens": 32_768, "sequence": 512, "optim": {"adam_lr": 0.006}},
+        "sft": {"batch_tokens": 16_384, "sequence": 512, "optim": {"muon_lr": 0.005, "adam_lr": 0.0015}},
+        "reward": {"batch_tokens": 16_384, "optim": {"muon_lr": 0.002, "adam_lr": 0.0003}},
+        "ppo": {"iterations": 200, "max_tokens": 128, "optim": {"muon_lr": 0.001, "adam_lr": 0.0001}},
+        "dpo": {"batch_tokens": 16_384, "optim": {"muon_lr": 0.0005, "adam_lr": 0.0001}},
+    },
+    "gpu": {
+        "tokenizer": {"vocab_size": 32_768},
+        "model": {"layers": 12, "width": 768, "heads": 12, "kv_heads": 12, "mlp_width": 2048, "context": 2048},
+        "pretrain": {"tokens": 2_000_000_000, "batch_tokens": 524_288, "micro_tokens": 65_536, "sequence": 2048,
+                     "optim": {"adam_lr": 0.004}},
+        "sft": {"batch_tokens": 131_072, "micro_tokens": 65_536, "sequence": 2048,
+                "optim": {"muon_lr": 0.002, "adam_lr": 0.0005}},
+        "reward": {"batch_tokens": 131_072, "micro_tokens": 65_536, "optim": {"muon_lr": 0.001, "adam_lr": 0.0001}},
+        "ppo": {"iterations": 500, "rollouts": 512, "max_tokens": 256, "micro_tokens": 65_536,
+                "optim": {"muon_lr": 0.0005, "adam_lr": 0.00005}},
+        "dpo": {"batch_tokens": 131_072, "micro_tokens": 65_536, "optim": {"muon_lr": 0.0002, "adam_lr": 0.00005}},
+    },
+    "cluster": {
+        "tokenizer": {"vocab_size": 65_536},
+        "model": {"layers": 24, "width": 1536, "heads": 24, "kv_heads": 8, "mlp_width": 4096, "context": 4096},
+        "pretrain": {"tokens": 20_000_000_000, "batch_tokens": 1_048_576, "micro_tokens": 32_768, "sequence": 4096,
+                     "optim": {"adam_lr": 0.003}},
+        "sft": {"batch_tokens": 524_288, "micro_tokens": 32_768, "sequence": 4096,
+                "optim": {"muon_lr": 0.001, "adam_lr": 0.0003}},
+        "reward": {"batch_tokens": 524_288, "micro_tokens": 32_768, "optim": {"muon_lr": 0.0005, "adam_lr": 0.00005}},
+        "ppo": {"iterations": 1000, "rollouts": 1024, "max_tokens": 512, "micro_tokens": 32_768,
+                "optim": {"muon_lr": 0.0003, "adam_lr": 0.00003}},
+        "dpo": {"batch_tokens": 524_288, "micro_tokens": 32_768, "optim": {"muon_lr": 0.0001, "adam_lr": 0.00003}},
+    },
+}  # fmt: skip
+
+
+def load_settings(
+    preset: str = "starter",
+    *,
+    toml: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+    overrides: Sequence[str] = (),
+) -> Settings:
+    """The settings of a run. `overrides` are `section.key=value` strings, values in TOML or bare words.
+
+    Environment variables read `CHATWRIGHT_SECTION__KEY=value`. Raises ConfigError naming the setting.
+    """
+    if preset not in PRESETS:
+        raise ConfigError(f"there is no preset {preset!r}; choose one of {', '.join(PRESETS)}")
+    tree: dict[str, Any] = {"preset": preset}
+    _merge(tree, PRESETS[preset])
+    if toml is not None:
+        try:
+            _merge(tree, tomllib.loads(toml.read_text("utf-8")))
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"the settings file {toml} cannot be read ({error})") from None
+    environment = os.environ if environment is None else environment
+    for name, value in sorted(environment.items()):
+        if name.startswith(ENVIRONMENT_PREFIX) and "__" in name:
+            _put(tree, name.removeprefix(ENVIRONMENT_PREFIX).lower().split("__"), _value(value))
+    for override in overrides:
+        path, equals, value = override.partition("=")
+        if not equals:
+            raise ConfigError(f"--set {override!r} has no '='; write section.key=value")
+        _put(tree, path.strip().split("."), _value(value.strip()))
+    if tree["preset"] != preset:
+        raise ConfigError(f"a setting names the preset {tree['preset']!r}, but {preset!r} is in force; choose it with "
+                          "--preset instead")  # fmt: skip
+    try:
+        return Settings.model_validate(tree)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise ConfigError(f"the setting {where} cannot be {first.get('input')!r}: {first['msg'].lower()}") from None
+
+
+def _merge(into: dict[str, Any], other: Mapping[str, Any]) -> None:
+    for key, value in other.items():
+        if isinstance(value, Mapping) and isinstance(into.setdefault(key, {}), dict):
+            _merge(into[key], value)
+        else:
+            into[key] = value
+
+
+def _put(tree: dict[str, Any], path: Sequence[str], value: Any) -> None:
+    for part in path[:-1]:
+        tree = tree.setdefault(part, {})
+        if not isinstance(tree, dict):
+            raise ConfigError(f"the setting {'.'.join(path)} does not exist")
+    tree[path[-1]] = value
+
+
+def _value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except ValueError:
+        return text

@@ -1,0 +1,1 @@
+"""The lifecycle as one resumable run over the rooms below."""

@@ -1,0 +1,49 @@
+"""Answering a whole list of prompts: the one way evaluation, ranking and samples ask a model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from chatwright.engine.core import Engine
+from chatwright.engine.request import Completion, Request, SamplingParams
+from chatwright.records import Messages
+
+
+def seeds(seed: int, stream: int, count: int) -> list[int]:
+    """`count` seeds as a pure function of a run's seed and the number of a stream in it."""
+    generator = np.random.Generator(np.random.Philox(key=[seed, stream]))
+    return [int(n) for n in generator.integers(0, 1 << 62, count)]
+
+
+def answer(
+    engine: Engine,
+    prompts: Sequence[Messages],
+    sampling: SamplingParams,
+    *,
+    seed: int,
+    stream: int = 0,
+    on_done: Callable[[int], None] | None = None,
+) -> list[Completion]:
+    """One completion per prompt, in order. Prompt i draws from its own seed, whatever stands around it.
+
+    A conversation longer than the context loses its oldest turns. `on_done` hears how many are finished.
+    """
+    requests = [
+        Request(engine.encode_cut(p, room=sampling.max_tokens)[0], _seeded(sampling, s))
+        for p, s in zip(prompts, seeds(seed, stream, len(prompts)), strict=True)
+    ]
+    done: list[Completion] = []
+    group = max(engine.max_batch, 1) * 2
+    for at in range(0, len(requests), group):
+        done += engine.generate(requests[at : at + group])
+        if on_done:
+            on_done(len(done))
+    return done
+
+
+def _seeded(sampling: SamplingParams, seed: int) -> SamplingParams:
+    return SamplingParams(
+        sampling.max_tokens, sampling.temperature, sampling.top_k, sampling.top_p, seed, sampling.stop
+    )

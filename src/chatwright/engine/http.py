@@ -1,0 +1,145 @@
+"""What the engine server and the gateway share of HTTP: errors in OpenAI's body, limits, loopback, disconnects."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, TypeVar
+
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from chatwright.engine.protocol import ApiError
+from chatwright.errors import ChatwrightError
+
+LOOPBACK_NAMES = frozenset({"127.0.0.1", "localhost", "[::1]"})
+STREAM_HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+T = TypeVar("T")
+
+
+def error_response(error: ApiError) -> JSONResponse:
+    return JSONResponse(error.body(), status_code=error.status, headers=error.headers)
+
+
+def install_error_bodies(app: FastAPI) -> None:
+    """Every 4xx and 5xx of `app`, its framework's own included, carries OpenAI's error body."""
+
+    async def known(_: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, ApiError)
+        return error_response(error)
+
+    async def mistake(_: Request, error: Exception) -> JSONResponse:
+        return error_response(ApiError(400, str(error), "invalid_value"))
+
+    async def framework(request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, HTTPException)
+        messages = {404: f"there is nothing at {request.url.path}", 405: f"{request.method} is not answered here"}
+        message = messages.get(error.status_code, str(error.detail))
+        code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code)
+        return error_response(ApiError(error.status_code, message, code, headers=dict(error.headers or {})))
+
+    async def unforeseen(_: Request, __: Exception) -> JSONResponse:
+        return error_response(ApiError(500, "something went wrong inside the server", "internal_error"))
+
+    app.add_exception_handler(ApiError, known)
+    app.add_exception_handler(ChatwrightError, mistake)
+    app.add_exception_handler(HTTPException, framework)
+    app.add_exception_handler(Exception, unforeseen)
+
+
+class Envelope:
+    """Gives every response an `x-request-id` and the fixed `headers`, where the response has not set its own."""
+
+    def __init__(self, app: ASGIApp, headers: dict[str, str] | None = None) -> None:
+        self.app = app
+        self._headers = [(name.lower().encode(), value.encode()) for name, value in (headers or {}).items()]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        request_id = f"req-{secrets.token_hex(8)}".encode()
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                present = {name.lower() for name, _ in message["headers"]}
+                wanted = [(b"x-request-id", request_id), *self._headers]
+                message["headers"] = [*message["headers"], *(pair for pair in wanted if pair[0] not in present)]
+            await send(message)
+
+        await self.app(scope, receive, send_with_headers)
+
+
+class LoopbackNames:
+    """Refuses a Host header that is not this machine's loopback name.
+
+    A page on another site can point its own name at 127.0.0.1 (DNS rebinding); its requests then carry that name.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            hosts = [value.decode("latin-1") for name, value in scope["headers"] if name == b"host"]
+            if len(hosts) != 1 or not is_loopback_host(hosts[0]):
+                refusal = ApiError(403, "this server answers only to localhost and 127.0.0.1", "host_not_allowed")
+                await error_response(refusal)(scope, receive, send)
+                return
+        await self.app(scope, receive, send)
+
+
+def is_loopback_host(header: str) -> bool:
+    name, colon, port = header.rpartition(":")
+    if not colon or header.endswith("]"):
+        name, port = header, "0"
+    return name.lower() in LOOPBACK_NAMES and port.isascii() and port.isdigit()
+
+
+class BodyLimit:
+    """Refuses a request body above `limit` bytes, whether its length is announced or it arrives in pieces."""
+
+    def __init__(self, app: ASGIApp, limit: int) -> None:
+        self.app, self.limit = app, limit
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        refusal = ApiError(413, f"the request body is larger than {self.limit:,} bytes", "request_too_large")
+        announced = dict(scope["headers"]).get(b"content-length", b"0")
+        if announced.isdigit() and int(announced) > self.limit:
+            await error_response(refusal)(scope, receive, send)
+            return
+        received = 0
+
+        async def counted() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > self.limit:
+                raise refusal
+            return message
+
+        await self.app(scope, counted, send)
+
+
+async def unless_disconnected(receive: Receive, work: Coroutine[Any, Any, T]) -> T | None:
+    """The result of `work`; None, with `work` cancelled, where the client leaves before it is there."""
+    working = asyncio.ensure_future(work)
+    leaving = asyncio.ensure_future(_disconnect(receive))
+    try:
+        await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        return working.result() if working.done() else None
+    finally:
+        for task in (working, leaving):
+            task.cancel()
+        await asyncio.gather(working, leaving, return_exceptions=True)
+
+
+async def _disconnect(receive: Callable[[], Awaitable[Message]]) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

@@ -1,0 +1,1 @@
+"""Tokenizer, chat template, decoder and checkpoints: what a model is, without loops over data."""

@@ -1,0 +1,104 @@
+"""Log-probabilities of tokens without ever holding all logits.
+
+A full logits tensor (tokens x vocabulary) is the largest thing a small model makes. Both functions walk over chunks of
+tokens that stay in cache, so memory is one chunk, and the softmax is computed where it was just multiplied. Axes:
+N tokens, D width, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+CHUNK_LOGITS = 1 << 21
+"""Numbers in one chunk of logits: 8 MB of float32, about what a second-level cache and its neighbour hold."""
+
+
+def _chunks(tokens: int, vocab: int) -> range:
+    return range(0, tokens, max(1, min(tokens, CHUNK_LOGITS // vocab)) or 1)
+
+
+class _CrossEntropy(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, hidden_ND: Tensor, head_VD: Tensor, targets_N: Tensor, weights_N: Tensor) -> Tensor:
+        """Computes the gradients on the way, since the weight of each token is already known."""
+        head = head_VD.to(hidden_ND.dtype)
+        grad_hidden, grad_head = torch.empty_like(hidden_ND), torch.zeros_like(head_VD, dtype=torch.float32)
+        step = _chunks(len(targets_N), len(head_VD)).step
+        total = torch.zeros((), dtype=torch.float32, device=hidden_ND.device)
+        for start in range(0, len(targets_N), step):
+            rows = slice(start, start + step)
+            hidden, targets, weights = hidden_ND[rows], targets_N[rows, None], weights_N[rows, None].float()
+            logits = (hidden @ head.T).float()
+            top = logits.amax(-1, keepdim=True)
+            picked = logits.gather(-1, targets) - top
+            logits.sub_(top).exp_()
+            norm = logits.sum(-1, keepdim=True)
+            total += ((norm.log() - picked) * weights).sum()
+            logits.mul_(weights / norm).scatter_add_(-1, targets, -weights)
+            logits = logits.to(hidden.dtype)
+            torch.mm(logits, head, out=grad_hidden[rows])
+            grad_head.addmm_(logits.T.float(), hidden.float())
+        ctx.save_for_backward(grad_hidden, grad_head.to(head_VD.dtype))
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None, None]:
+        grad_hidden, grad_head = ctx.saved_tensors
+        return grad_hidden * grads[0].to(grad_hidden.dtype), grad_head * grads[0], None, None
+
+
+class _TokenLogprobs(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, hidden_ND: Tensor, head_VD: Tensor, targets_N: Tensor, temperature: float
+    ) -> tuple[Tensor, Tensor]:
+        head = head_VD.to(hidden_ND.dtype)
+        logprobs = torch.empty(len(targets_N), dtype=torch.float32, device=hidden_ND.device)
+        entropies, norms = torch.empty_like(logprobs), torch.empty_like(logprobs)
+        step = _chunks(len(targets_N), len(head_VD)).step
+        for start in range(0, len(targets_N), step):
+            rows = slice(start, start + step)
+            logits = (hidden_ND[rows] @ head.T).float().div_(temperature)
+            norms[rows] = logits.logsumexp(-1)
+            logprobs[rows] = logits.gather(-1, targets_N[rows, None])[:, 0] - norms[rows]
+            probabilities = (logits - norms[rows, None]).exp()
+            entropies[rows] = norms[rows] - (probabilities * logits).sum(-1)
+        ctx.save_for_backward(hidden_ND, head_VD, targets_N, norms)
+        ctx.temperature = temperature
+        ctx.mark_non_differentiable(entropies)
+        return logprobs, entropies
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None, None]:
+        hidden_ND, head_VD, targets_N, norms = ctx.saved_tensors
+        head = head_VD.to(hidden_ND.dtype)
+        grad_hidden, grad_head = torch.empty_like(hidden_ND), torch.zeros_like(head_VD, dtype=torch.float32)
+        step = _chunks(len(targets_N), len(head_VD)).step
+        for start in range(0, len(targets_N), step):
+            rows = slice(start, start + step)
+            upstream = grads[0][rows, None] / ctx.temperature
+            logits = (hidden_ND[rows] @ head.T).float().div_(ctx.temperature)
+            logits.sub_(norms[rows, None]).exp_().mul_(-upstream).scatter_add_(-1, targets_N[rows, None], upstream)
+            logits = logits.to(hidden_ND.dtype)
+            torch.mm(logits, head, out=grad_hidden[rows])
+            grad_head.addmm_(logits.T.float(), hidden_ND[rows].float())
+        return grad_hidden, grad_head.to(head_VD.dtype), None, None
+
+
+def cross_entropy(hidden_ND: Tensor, head_VD: Tensor, targets_N: Tensor, weights_N: Tensor) -> Tensor:
+    """sum_i weights_i * -log softmax(head hidden_i)[target_i], in nats. Weights take no gradient."""
+    return _CrossEntropy.apply(hidden_ND, head_VD, targets_N, weights_N)
+
+
+def token_logprobs(
+    hidden_ND: Tensor, head_VD: Tensor, targets_N: Tensor, temperature: float = 1.0
+) -> tuple[Tensor, Tensor]:
+    """(log-probability of each target, entropy of each distribution), both float32 N, in nats.
+
+    The distribution is softmax(logits / temperature), the one the sampler draws from. Log-probabilities carry a
+    gradient, entropies do not. This is the one log-probability function of training, rollouts and evaluation.
+    """
+    return _TokenLogprobs.apply(hidden_ND, head_VD, targets_N, temperature)

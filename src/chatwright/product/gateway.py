@@ -1,0 +1,202 @@
+"""The gateway application: pages, the build's progress, and the OpenAI API in front of the engines."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.responses import FileResponse, Response, StreamingResponse
+from fastapi.staticfiles import StaticFiles
+
+from chatwright.config import ServeConfig
+from chatwright.engine.http import STREAM_HEADERS, BodyLimit, Envelope, LoopbackNames, install_error_bodies
+from chatwright.engine.protocol import ApiError, parse_json
+from chatwright.errors import InputError
+from chatwright.product.build import BuildLog, follow
+from chatwright.product.proxy import forward
+from chatwright.product.security import REPORT_POLICY, SECURITY_HEADERS, SameOrigin
+from chatwright.product.serving import SERVING_FILE, ServedModel, Serving, read_serving
+from chatwright.product.supervisor import ENGINE_COMMAND, Supervisor
+
+BODY_LIMIT = 1_000_000
+READY_PATIENCE_SECONDS = 30.0
+"""How long a message waits for an engine that is starting or being restarted."""
+SERVING_POLL_SECONDS = 1.0
+STATIC = Path(__file__).parent / "static"
+log = logging.getLogger(__name__)
+
+
+class Gateway:
+    """What the routes share: the models served, their engines and the build that is watched.
+
+    Without `fixed` models it follows `serving.json` in the workspace and takes up what appears there.
+    """
+
+    def __init__(
+        self, settings: ServeConfig, workspace: Path, fixed: Serving | None, engine_command: Sequence[str]
+    ) -> None:
+        self.serving = Serving()
+        self.build = BuildLog(workspace)
+        self.ending = False
+        self.supervisor = Supervisor(settings, engine_command)
+        self._file, self._fixed = workspace / SERVING_FILE, fixed
+        self._seen: tuple[int, ...] | None = None
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        watcher: asyncio.Task[None] | None = None
+        if self._fixed is not None:
+            await self._serve(self._fixed)
+        else:
+            watcher = asyncio.create_task(self._watch())
+        try:
+            yield
+        finally:
+            self.ending = True
+            if watcher is not None:
+                watcher.cancel()
+            await self.supervisor.stop()
+
+    async def _serve(self, serving: Serving) -> None:
+        self.serving = serving
+        await self.supervisor.serve(serving.models)
+
+    async def _watch(self) -> None:
+        while True:
+            stamp = _stamp(self._file)
+            if stamp != self._seen:
+                self._seen = stamp
+                try:
+                    await self._serve(read_serving(self._file))
+                except InputError as error:
+                    log.warning("%s; what was served before stays", error)
+            await asyncio.sleep(SERVING_POLL_SECONDS)
+
+    def model(self, wanted: Any) -> ServedModel:
+        """Raises ApiError(404) where nothing has that id or name."""
+        found = self.serving.find(wanted) if isinstance(wanted, str) else None
+        if found is None:
+            offered = ", ".join(model.name for model in self.serving.models) or "none yet; a build may be running"
+            raise ApiError(
+                404, f"there is no model {str(wanted)[:80]!r}; offered: {offered}", "model_not_found", "model"
+            )
+        return found
+
+    def describe(self, model: ServedModel) -> dict[str, Any]:
+        engine = self.supervisor.engine(model.id)
+        about = {
+            "name": model.name, "role": model.role, "default": model == self.serving.default, "state": engine.state,
+            "reason": engine.reason, "parameters": model.parameters, "source": model.source,
+        }  # fmt: skip
+        return {"id": model.id, "object": "model", "created": 0, "owned_by": "chatwright", "metadata": about}
+
+
+def _stamp(file: Path) -> tuple[int, ...] | None:
+    try:
+        status = file.stat()
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_size, status.st_ino
+
+
+def create_app(
+    settings: ServeConfig,
+    workspace: Path,
+    *,
+    models: Serving | None = None,
+    engine_command: Sequence[str] = ENGINE_COMMAND,
+    on_start: Callable[[], None] = lambda: None,
+    static: Path = STATIC,
+) -> FastAPI:
+    """The application; `app.state.gateway` is its Gateway. `models` fixes what is served."""
+    gateway = Gateway(settings, workspace, models, engine_command)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        async with gateway.running():
+            on_start()
+            yield
+
+    app = FastAPI(title="Chatwright", lifespan=lifespan, docs_url=None, redoc_url=None)
+    app.state.gateway = gateway
+    install_error_bodies(app)
+    app.add_middleware(BodyLimit, limit=BODY_LIMIT)
+    app.add_middleware(SameOrigin)
+    app.add_middleware(LoopbackNames)
+    app.add_middleware(Envelope, headers=SECURITY_HEADERS)
+    _add_api(app, gateway)
+    _add_build(app, gateway)
+    _add_pages(app, static)
+    return app
+
+
+def _add_api(app: FastAPI, gateway: Gateway) -> None:
+    @app.get("/healthz")
+    async def healthz() -> dict[str, Any]:
+        states = {model.name: gateway.supervisor.engine(model.id).state for model in gateway.serving.models}
+        default = gateway.serving.default
+        return {"status": "ok", "ready": default is not None and states[default.name] == "ready", "models": states}
+
+    @app.get("/v1/models")
+    async def models() -> dict[str, Any]:
+        return {"object": "list", "data": [gateway.describe(model) for model in gateway.serving.models]}
+
+    @app.get("/v1/models/{ident:path}")
+    async def model(ident: str) -> dict[str, Any]:
+        return gateway.describe(gateway.model(ident))
+
+    @app.post("/v1/chat/completions")
+    async def chat(request: Request) -> Response:
+        body = parse_json(await request.body())
+        if "model" not in body:
+            raise ApiError(400, "model: field required", "missing_required_parameter", "model")
+        engine = gateway.supervisor.engine(gateway.model(body["model"]).id)
+        return await forward(
+            request, body, engine, lambda: engine.wait_ready(READY_PATIENCE_SECONDS, lambda: gateway.ending)
+        )
+
+    @app.get("/api/starters")
+    async def starters() -> dict[str, Any]:
+        return {"starters": list(gateway.serving.starters)}
+
+
+def _add_build(app: FastAPI, gateway: Gateway) -> None:
+    @app.get("/api/build")
+    async def build() -> dict[str, Any]:
+        gateway.build.refresh()
+        return gateway.build.snapshot()
+
+    @app.get("/api/build/events")
+    async def events(request: Request) -> StreamingResponse:
+        seen = request.headers.get("last-event-id", "0")
+        offset = int(seen) if seen.isascii() and seen.isdigit() and len(seen) < 18 else 0
+        frames = follow(gateway.build, offset, lambda: gateway.ending)
+        return StreamingResponse(frames, media_type="text/event-stream", headers=STREAM_HEADERS)
+
+    @app.get("/api/report")
+    async def report() -> FileResponse:
+        file = gateway.build.workspace / "report.html"
+        if not file.is_file():
+            raise ApiError(404, "there is no report yet; it is written when the build ends", "not_found")
+        return FileResponse(file, media_type="text/html", headers={"Content-Security-Policy": REPORT_POLICY})
+
+
+def _add_pages(app: FastAPI, static: Path) -> None:
+    @app.get("/", include_in_schema=False)
+    async def index() -> FileResponse:
+        if not (static / "index.html").is_file():
+            raise ApiError(503, "the pages are not built; install Chatwright again with pip", "pages_missing")
+        return FileResponse(static / "index.html", headers={"Cache-Control": "no-cache"})
+
+    @app.get("/favicon.svg", include_in_schema=False)
+    async def favicon() -> FileResponse:
+        if not (static / "favicon.svg").is_file():
+            raise ApiError(404, "there is no icon", "not_found")
+        return FileResponse(static / "favicon.svg")
+
+    app.mount("/assets", StaticFiles(directory=static / "assets", check_dir=False))

@@ -1,0 +1,117 @@
+"""Which models the gateway serves: read from `serving.json`, which a build writes, or named by folder.
+
+`serving.json`: {"models": [{"id", "name", "path", "role", "default": bool}], "starters": [str]}. A path is
+absolute or relative to the file. The names (base, sft, ppo, dpo, assistant) are aliases in the API.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any
+
+from chatwright.errors import CheckpointError, InputError
+from chatwright.workspace import find_artefact
+
+SERVING_FILE = "serving.json"
+MAX_HEADER = 100_000_000
+"""Bytes of a safetensors header; the format's own bound."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServedModel:
+    """One model version that the gateway offers. `role` says what it is in a word or two for people."""
+
+    id: str
+    name: str
+    path: Path
+    role: str = ""
+    default: bool = False
+    source: str = ""
+    parameters: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """What is served now, and the prompts that the chat page offers to begin with."""
+
+    models: tuple[ServedModel, ...] = ()
+    starters: tuple[str, ...] = ()
+
+    def find(self, wanted: str) -> ServedModel | None:
+        """By id or by name; "assistant" and "default" stand for the default where no model has that name."""
+        for model in self.models:
+            if wanted in (model.id, model.name):
+                return model
+        return self.default if wanted in ("assistant", "default") else None
+
+    @property
+    def default(self) -> ServedModel | None:
+        return next((model for model in self.models if model.default), self.models[-1] if self.models else None)
+
+
+def read_serving(file: Path) -> Serving:
+    """What `file` says; empty where it does not exist yet; raises InputError where it cannot be read."""
+    try:
+        raw = json.loads(file.read_text("utf-8"))
+    except FileNotFoundError:
+        return Serving()
+    except (OSError, ValueError) as error:
+        raise InputError(f"{file} cannot be read ({error}); build again, or remove it") from None
+    try:
+        models = tuple(_row(file.parent, row) for row in raw["models"])
+        starters = tuple(text for text in raw.get("starters") or () if isinstance(text, str))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{file} is not a serving file ({error!r}); build again, or remove it") from None
+    return Serving(models, starters)
+
+
+def _row(folder: Path, row: dict[str, Any]) -> ServedModel:
+    path = folder / row["path"]
+    return ServedModel(
+        str(row["id"]), str(row["name"]), path, str(row.get("role", "")), bool(row.get("default")),
+        str(row.get("source") or source_of(path)), int(row.get("parameters") or count_parameters(path)),
+    )  # fmt: skip
+
+
+def from_folders(paths: Sequence[Path | str]) -> Serving:
+    """The models in these checkpoint folders; the first is the default. Raises CheckpointError for any that is none."""
+    models: list[ServedModel] = []
+    for path in map(Path, paths):
+        if not (path / "config.json").is_file():
+            raise CheckpointError(f"{path} holds no config.json: it is not a model folder; name one that is")
+        artefact = find_artefact(path)
+        ident, name = (artefact.id, artefact.manifest.name) if artefact else (path.resolve().name,) * 2
+        if any(model.id == ident for model in models):
+            continue
+        if any(model.name == name for model in models):
+            name = ident
+        models.append(ServedModel(ident, name, path.resolve(), "", not models, source_of(path), count_parameters(path)))
+    return Serving(tuple(models))
+
+
+def source_of(path: Path) -> str:
+    """Who stands behind the model's training data ("human", "simulated", ...), where its manifest tells."""
+    try:
+        artefact = find_artefact(path)
+    except InputError:
+        return ""
+    return artefact.manifest.source if artefact else ""
+
+
+def count_parameters(path: Path) -> int:
+    """Parameters stored in the checkpoint, from the safetensors headers alone; 0 where there are none to read."""
+    total = 0
+    for file in path.glob("*.safetensors"):
+        try:
+            with file.open("rb") as handle:
+                (length,) = struct.unpack("<Q", handle.read(8))
+                header = json.loads(handle.read(min(length, MAX_HEADER)))
+            total += sum(prod(tensor["shape"]) for name, tensor in header.items() if name != "__metadata__")
+        except (OSError, ValueError, struct.error, KeyError, TypeError, AttributeError):
+            return 0
+    return total

@@ -1,0 +1,29 @@
+"""The embedded small world: a corpus, demonstrations, prompts with a gold grader, and simulated raters.
+
+Generated from tables and grammar, deterministic by seed. Every row says `source="simulated"`; nothing that real data
+needs lives here.
+"""
+
+from chatwright.starter.corpus import Corpus, corpus
+from chatwright.starter.grading import Grade, grade
+from chatwright.starter.grading.text import refused
+from chatwright.starter.raters import Ceiling, Rater, rater_ceiling, raters
+from chatwright.starter.sets import SAMPLE_PROMPTS, STARTERS, demonstrations, prompts
+from chatwright.starter.skills import SKILLS
+
+__all__ = [
+    "SAMPLE_PROMPTS",
+    "SKILLS",
+    "STARTERS",
+    "Ceiling",
+    "Corpus",
+    "Grade",
+    "Rater",
+    "corpus",
+    "demonstrations",
+    "grade",
+    "prompts",
+    "rater_ceiling",
+    "raters",
+    "refused",
+]

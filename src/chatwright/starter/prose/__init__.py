@@ -1,0 +1,1 @@
+"""Clean documents of the corpus, one module a kind."""

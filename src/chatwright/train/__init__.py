@@ -1,0 +1,1 @@
+"""The training loop and its stages: pretraining, SFT, reward model, PPO, DPO."""

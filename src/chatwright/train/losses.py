@@ -1,0 +1,56 @@
+"""Losses as pure functions. Each says its equation, its source and how it is aggregated."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def ranking_loss(rewards_N: Tensor, pairs_P2: Tensor, weights_P: Tensor, center: float = 0.0) -> Tensor:
+    """sum_p w_p [-log sigmoid(r_better - r_worse) + center (r_better + r_worse)^2].
+
+    With w = 1/(number of pairs of the prompt) this is the K-wise loss of Ouyang et al. 2022, eq. 1, summed over
+    prompts. The second term keeps rewards near zero, which the loss alone leaves free (Eisenstein et al. 2023).
+    """
+    better, worse = rewards_N[pairs_P2[:, 0]], rewards_N[pairs_P2[:, 1]]
+    loss = -F.logsigmoid(better - worse)
+    if center:
+        loss = loss + center * (better + worse) ** 2
+    return (loss * weights_P).sum()
+
+
+def dpo_loss(
+    chosen_P: Tensor,
+    rejected_P: Tensor,
+    reference_chosen_P: Tensor,
+    reference_rejected_P: Tensor,
+    beta: float,
+    label_smoothing: float = 0.0,
+) -> tuple[Tensor, Tensor]:
+    """(loss P, margin P). Arguments are log-probabilities summed over the completion, end token included.
+
+    loss = -(1-e) log sigmoid(m) - e log sigmoid(-m), m = beta [(chosen - ref) - (rejected - ref)].
+    Rafailov et al. 2023, eq. 7; e > 0 is cDPO (Mitchell 2023). At the reference itself the loss is ln 2.
+    """
+    margin = beta * ((chosen_P - reference_chosen_P) - (rejected_P - reference_rejected_P))
+    loss = -(1 - label_smoothing) * F.logsigmoid(margin) - label_smoothing * F.logsigmoid(-margin)
+    return loss, margin.detach()
+
+
+def ppo_policy_loss(
+    logprobs_N: Tensor, old_logprobs_N: Tensor, advantages_N: Tensor, clip_range: float
+) -> tuple[Tensor, Tensor]:
+    """(loss per action N, ratio N): -min(ratio A, clip(ratio, 1-e, 1+e) A). Schulman et al. 2017, eq. 7.
+
+    The log-ratio is clamped to +-20 before the exponential, so that one stray token cannot overflow.
+    """
+    ratio = (logprobs_N - old_logprobs_N).clamp(-20.0, 20.0).exp()
+    clipped = ratio.clamp(1.0 - clip_range, 1.0 + clip_range)
+    return -torch.minimum(ratio * advantages_N, clipped * advantages_N), ratio.detach()
+
+
+def ppo_value_loss(values_N: Tensor, old_values_N: Tensor, returns_N: Tensor, clip_range: float) -> Tensor:
+    """Per action N: 0.5 max((V - R)^2, (clip(V, V_old +- e) - R)^2)."""
+    clipped = old_values_N + (values_N - old_values_N).clamp(-clip_range, clip_range)
+    return 0.5 * torch.maximum((values_N - returns_N) ** 2, (clipped - returns_N) ** 2)

@@ -1,0 +1,226 @@
+"""Proximal policy optimisation from human feedback (Ouyang et al. 2022; Schulman et al. 2017).
+
+An iteration samples answers with the engine, scores them with the reward model, prices every token's departure from
+the SFT model, estimates advantages with a value model that began as the reward model, and takes a few clipped steps. A
+run is a pure function of its inputs and seed: killed between iterations, it goes on to the same bits.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from chatwright.config import PpoConfig
+from chatwright.engine import Engine, seeds
+from chatwright.errors import ConfigError, InputError
+from chatwright.machine import compute_dtype
+from chatwright.model.checkpoint import load_checkpoint, load_decoder, save_descendant
+from chatwright.model.decoder import Decoder
+from chatwright.model.logprobs import token_logprobs
+from chatwright.model.packing import Example, Packed, best_fit, deal, hidden_states, pack, predicted
+from chatwright.progress import Progress, Stage
+from chatwright.records import Prompt
+from chatwright.train.distributed import World
+from chatwright.train.loop import Trainer, finish_model, load_state, save_state
+from chatwright.train.losses import ppo_policy_loss, ppo_value_loss
+from chatwright.train.rollouts import Rollouts, collect, values_of
+from chatwright.train.scoring import ScoringModel, load_scoring
+from chatwright.train.sft import source_of
+from chatwright.workspace import STATE_FOLDER, Artefact
+
+
+@dataclass(frozen=True, slots=True)
+class Minibatch:
+    """Packed answers and, per action in packed order, what the losses need."""
+
+    packed: Packed
+    old_logprobs: Tensor
+    advantages: Tensor
+    old_values: Tensor
+    returns: Tensor
+
+
+def minibatch(rollouts: Rollouts, chosen: Sequence[int], width: int, device: str = "cpu") -> Minibatch:
+    examples: list[Example] = [rollouts.examples[i] for i in chosen]
+    rows = best_fit([len(e.tokens) for e in examples], width)
+    order = torch.tensor([chosen[i] for row in rows for i in row])
+    actions = rollouts.mask[order] != 0
+
+    def flat(array_NT: Tensor) -> Tensor:
+        return array_NT[order][actions].to(device)
+
+    return Minibatch(
+        pack(examples, rows).to(device), flat(rollouts.logprobs), flat(rollouts.advantages), flat(rollouts.values),
+        flat(rollouts.returns),
+    )  # fmt: skip
+
+
+def policy_loss(config: PpoConfig, dtype: torch.dtype) -> Any:
+    def loss(model: Decoder, batch: Minibatch) -> tuple[Tensor, dict[str, float]]:
+        hidden, targets, _ = predicted(model, batch.packed, dtype)
+        logprobs, entropy = token_logprobs(hidden, model.head, targets, config.temperature)
+        each, ratio = ppo_policy_loss(logprobs, batch.old_logprobs, batch.advantages, config.clip_range)
+        figures = {
+            "clip_fraction": float(((ratio - 1.0).abs() > config.clip_range).float().sum()),
+            "approx_kl": float((ratio - 1.0 - ratio.log()).sum()),
+            "entropy": float(entropy.sum()),
+        }
+        return each.sum(), figures
+
+    return loss
+
+
+def value_loss(config: PpoConfig, dtype: torch.dtype) -> Any:
+    def loss(model: ScoringModel, batch: Minibatch) -> tuple[Tensor, dict[str, float]]:
+        hidden = hidden_states(model.model, batch.packed, dtype)[batch.packed.weights != 0]
+        each = ppo_value_loss(values_of(model, hidden), batch.old_values, batch.returns, config.value_clip)
+        return each.sum(), {}
+
+    return loss
+
+
+class PpoRun:
+    """The four models of PPO and one iteration over them."""
+
+    def __init__(
+        self, config: PpoConfig, start: Path, reward: Path, prompts: Sequence[Prompt], seed: int, world: World
+    ) -> None:
+        world.refuse_shards("ppo")
+        if config.rollouts // config.minibatches < world.size:
+            raise ConfigError(
+                f"a minibatch of {config.rollouts} / {config.minibatches} rollouts is too small for {world.size} ranks;"
+                " raise ppo.rollouts or lower ppo.minibatches"
+            )
+        self.config, self.seed, self.world = config, seed, world
+        self.dtype = compute_dtype(config.precision, world.device)
+        checkpoint = load_checkpoint(start)
+        self.policy = checkpoint.model
+        self.reference = load_decoder(start, device=world.device)
+        self.reward_model, self.value_model = load_scoring(reward).to(world.device), load_scoring(reward)
+        if self.reward_model.shape.vocab_size != self.policy.shape.vocab_size:
+            raise InputError(f"the reward model {reward} has another vocabulary than {start}; train it from {start}")
+        self.policy_trainer = Trainer(self.policy, config, world=world)
+        self.value_trainer = Trainer(self.value_model, config, world=world)
+        self.engine = Engine(
+            self.policy, checkpoint.tokenizer, checkpoint.template, max_batch=config.rollouts, text=False
+        )
+        room = self.engine.context - config.max_tokens
+        rendered = [checkpoint.template.render(p.messages, add_generation_prompt=True).tokens for p in prompts]
+        self.prompts = [tuple(t) for t in rendered if len(t) <= room]
+        if not self.prompts:
+            raise InputError(f"no prompt leaves room for an answer of {config.max_tokens} tokens")
+        self.too_long = len(rendered) - len(self.prompts)
+
+    @property
+    def trainers(self) -> dict[str, Trainer]:
+        return {"policy": self.policy_trainer, "value": self.value_trainer}
+
+    def iterate(self, iteration: int) -> tuple[Rollouts, dict[str, float]]:
+        """One iteration; figures are means over its answers or actions."""
+        config = self.config
+        started = time.monotonic()
+        chosen = deal(len(self.prompts), config.rollouts, iteration, self.seed)
+        rollouts = collect(
+            self.engine, self.reference, self.reward_model, self.value_model, [self.prompts[i] for i in chosen],
+            config, seeds(self.seed, iteration, config.rollouts), config.kl_coef, self.dtype,
+        )  # fmt: skip
+        collected = time.monotonic()
+        reports = self._update(rollouts, iteration)
+        values, returns = rollouts.values[rollouts.mask != 0], rollouts.returns[rollouts.mask != 0]
+        lengths = rollouts.mask.sum(-1)
+        figures = {
+            "reward": float(rollouts.scores.mean()),
+            "kl": rollouts.kl_per_answer,
+            "length": float(lengths.mean()),
+            "ended": float(np.mean([c.finish_reason == "stop" for c in rollouts.completions])),
+            "value_explained": 1.0 - float((returns - values).var() / returns.var().clamp(min=1e-8)),
+            **{key: float(np.mean([r[key] for r in reports])) for key in reports[0]},
+            "tokens_per_second": float(lengths.sum()) / (time.monotonic() - started),
+            "collect_seconds": collected - started,
+        }
+        return rollouts, figures
+
+    def _update(self, rollouts: Rollouts, iteration: int) -> list[dict[str, float]]:
+        config = self.config
+        width = max(config.sequence, max(len(e.tokens) for e in rollouts.examples))
+        progress = (iteration + 0.5) / config.iterations
+        size = -(-config.rollouts // config.minibatches)
+        reports = []
+        for epoch in range(config.epochs):
+            order = deal(config.rollouts, config.rollouts, iteration * config.epochs + epoch, self.seed + 1)
+            for at in range(0, config.rollouts, size):
+                mine = order[at : at + size][self.world.rank :: self.world.size].tolist()
+                parts = self._micro(rollouts, mine)
+                batches = [minibatch(rollouts, part, width, self.world.device) for part in parts]
+                weight = float(sum(len(b.returns) for b in batches))
+                report = self.policy_trainer.step(batches, policy_loss(config, self.dtype), weight, progress)
+                values = self.value_trainer.step(batches, value_loss(config, self.dtype), weight, progress)
+                reports.append({"loss": report.loss, "value_loss": values.loss, **report.figures})
+        return reports
+
+    def _micro(self, rollouts: Rollouts, chosen: list[int]) -> list[list[int]]:
+        """`chosen` in pieces of at most about micro_tokens tokens."""
+        parts: list[list[int]] = [[]]
+        tokens = 0
+        for index in chosen:
+            length = len(rollouts.examples[index].tokens)
+            if parts[-1] and tokens + length > self.config.micro_tokens:
+                parts.append([])
+                tokens = 0
+            parts[-1].append(index)
+            tokens += length
+        return parts
+
+
+def run(
+    config: PpoConfig,
+    start: Path,
+    reward: Path,
+    prompts: Sequence[Prompt],
+    out: Path,
+    progress: Progress,
+    *,
+    seed: int,
+    parents: dict[str, str],
+    world: World | None = None,
+    sample: Any = None,
+) -> Artefact:
+    """Aligns the SFT model in `start` to the reward model in `reward` on `prompts`, into `out`."""
+    ppo = PpoRun(config, start, reward, prompts, seed, world or World())
+    state = out / STATE_FOLDER
+    saved = load_state(state, ppo.trainers) or {}
+    curve: list[dict[str, float]] = list(saved.get("curve", []))
+    with progress.stage("ppo", config.iterations, prompts=len(ppo.prompts)) as stage:
+        if ppo.too_long:
+            stage.warn(f"{ppo.too_long} prompts leave no room for an answer and were left out")
+        for iteration in range(saved.get("step", 0), config.iterations):
+            rollouts, figures = ppo.iterate(iteration)
+            curve.append({"step": iteration + 1, **figures})
+            stage.advance(iteration + 1, **figures)
+            if (iteration + 1) % config.checkpoint_every == 0 or iteration + 1 == config.iterations:
+                save_state(state, iteration + 1, ppo.trainers, curve=curve)
+            if (iteration + 1) % config.evaluate_every == 0 or iteration + 1 == config.iterations:
+                _show(stage, ppo, rollouts, sample)
+    figures = {**_last(curve), "iterations": config.iterations, "curve": curve,
+               "seconds": round(ppo.policy_trainer.seconds + ppo.value_trainer.seconds, 2)}  # fmt: skip
+    return finish_model(
+        out, ppo.policy_trainer, lambda weights: save_descendant(out, start, weights), kind="ppo", name="ppo",
+        parents=parents, config=config.model_dump(), seed=seed, figures=figures, source=source_of(prompts),
+    )  # fmt: skip
+
+
+def _show(stage: Stage, ppo: PpoRun, rollouts: Rollouts, sample: Any) -> None:
+    stage.metrics(reward=float(rollouts.scores.mean()), kl=rollouts.kl_per_answer)
+    if sample:
+        sample(stage, ppo.policy)
+
+
+def _last(curve: list[dict[str, float]]) -> dict[str, float]:
+    return {key: curve[-1][key] for key in ("reward", "kl", "length", "ended")} if curve else {}

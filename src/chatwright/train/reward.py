@@ -1,0 +1,179 @@
+"""The reward model: a number per answer, learned from rankings.
+
+All K answers to one prompt are one batch element (Ouyang et al. 2022, eq. 1): K forward passes give K(K-1)/2
+comparisons, and no answer is seen more than once per epoch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from chatwright.config import RewardConfig
+from chatwright.errors import InputError
+from chatwright.machine import compute_dtype
+from chatwright.model.chat import ChatTemplate
+from chatwright.model.checkpoint import load_template
+from chatwright.model.packing import Example, Packed, best_fit, deal, pack
+from chatwright.model.tokenizer import Tokenizer
+from chatwright.progress import Progress
+from chatwright.records import Comparison
+from chatwright.train.answers import answer_example
+from chatwright.train.distributed import World
+from chatwright.train.loop import Plan, Trainer, finish_model, run_plan
+from chatwright.train.losses import ranking_loss
+from chatwright.train.scoring import ScoringModel, from_decoder, save_scoring
+from chatwright.train.sft import source_of
+from chatwright.workspace import STATE_FOLDER, Artefact
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """One prompt with its K rendered answers and the pairs (better, worse) among them."""
+
+    answers: list[list[int]]
+    """Prompt and answer with its end token: what a reward model reads, in training and ever after."""
+    pairs: list[tuple[int, int]]
+    weight: float
+
+    @property
+    def tokens(self) -> int:
+        return sum(len(a) for a in self.answers)
+
+
+@dataclass(frozen=True, slots=True)
+class GroupBatch:
+    """Several groups in one packed batch. Every pair weighs weight / (number of pairs of its prompt)."""
+
+    packed: Packed
+    pairs: Tensor
+    weights: Tensor
+    prompts: float
+
+
+def groups_of(template: ChatTemplate, comparisons: Sequence[Comparison], limit: int) -> tuple[list[Group], int]:
+    """Comparisons with at least one untied pair as groups; also how many were left out as tied or too long."""
+    groups = []
+    for comparison in comparisons:
+        answers = [list(answer_example(template, comparison.prompt, r).tokens) for r in comparison.responses]
+        pairs = comparison.pairs()
+        if pairs and max(map(len, answers)) <= limit:
+            groups.append(Group(answers, pairs, comparison.weight))
+    return groups, len(comparisons) - len(groups)
+
+
+def split(comparisons: Sequence[Comparison], fraction: float) -> tuple[list[Comparison], list[Comparison]]:
+    """(training, held out), by a hash of the prompt, so that one prompt never stands on both sides."""
+    from chatwright.records import content_id
+
+    def held(comparison: Comparison) -> bool:
+        return int(content_id([m.to_json() for m in comparison.prompt], 8), 16) < fraction * 16**8
+
+    return [c for c in comparisons if not held(c)], [c for c in comparisons if held(c)]
+
+
+def batch_groups(groups: Sequence[Group], width: int) -> GroupBatch:
+    examples = [Example(a, [0.0] * len(a)) for g in groups for a in g.answers]
+    pairs, weights, first = [], [], 0
+    for group in groups:
+        pairs += [(first + better, first + worse) for better, worse in group.pairs]
+        weights += [group.weight / len(group.pairs)] * len(group.pairs)
+        first += len(group.answers)
+    packed = pack(examples, best_fit([len(e.tokens) for e in examples], width))
+    return GroupBatch(packed, torch.tensor(pairs), torch.tensor(weights), sum(g.weight for g in groups))
+
+
+def reward_loss(center: float, dtype: torch.dtype) -> Any:
+    def loss(model: ScoringModel, batch: GroupBatch) -> tuple[Tensor, dict[str, float]]:
+        scores = model.final_scores(batch.packed, dtype)
+        pairs, weights = batch.pairs.to(scores.device), batch.weights.to(scores.device)
+        right = (scores[pairs[:, 0]] > scores[pairs[:, 1]]).float()
+        return ranking_loss(scores, pairs, weights, center), {"accuracy": float((right * weights).sum())}
+
+    return loss
+
+
+@torch.no_grad()
+def pair_accuracy(model: ScoringModel, groups: Sequence[Group], width: int, dtype: torch.dtype) -> tuple[int, int]:
+    """(pairs ranked as the annotator did, pairs)."""
+    right = total = 0
+    for group in groups:
+        scores = model.final_scores(batch_groups([group], width).packed, dtype)
+        right += sum(int(scores[b] > scores[w]) for b, w in group.pairs)
+        total += len(group.pairs)
+    return right, total
+
+
+def run(
+    config: RewardConfig,
+    start: Path,
+    comparisons: Sequence[Comparison],
+    out: Path,
+    progress: Progress,
+    *,
+    seed: int,
+    parents: dict[str, str],
+    world: World | None = None,
+) -> Artefact:
+    """Trains a reward model from the SFT model in `start`. Scores are shifted and scaled so that the answers it
+    was trained on have mean 0 and standard deviation 1; both numbers are stored in the folder."""
+    world = world or World()
+    world.refuse_shards("reward")
+    dtype = compute_dtype(config.precision, world.device)
+    tokenizer = Tokenizer.load(start / "tokenizer.json")
+    template = load_template(start, tokenizer)
+    model = from_decoder(start, seed)
+    trainer = Trainer(model, config, world=world)
+    width = model.shape.context
+    training, held = split(comparisons, config.holdout_fraction)
+    groups, left_out = groups_of(template, training, width)
+    if not groups:
+        raise InputError("no comparison has two answers of different rank that fit into the context")
+    held_groups, _ = groups_of(template, held, width)
+    mean_tokens = sum(g.tokens for g in groups) / len(groups)
+    per_step = max(world.size, round(config.batch_tokens / mean_tokens))
+    micro = max(1, round(config.micro_tokens / mean_tokens))
+    steps = max(1, round(config.epochs * len(groups) / per_step))
+    pack_width = max(config.sequence, max(len(a) for g in (*groups, *held_groups) for a in g.answers))
+
+    def batches(step: int) -> tuple[list[GroupBatch], float]:
+        mine = deal(len(groups), per_step, step, seed)[world.rank :: world.size]
+        made = [batch_groups([groups[i] for i in mine[at : at + micro]], pack_width)
+                for at in range(0, len(mine), micro)]  # fmt: skip
+        return made, sum(b.prompts for b in made)
+
+    def evaluate() -> dict[str, float]:
+        right, total = pair_accuracy(model, held_groups, pack_width, dtype)
+        return {"pair_accuracy": right / total} if total else {}
+
+    with progress.stage("reward", steps, comparisons=len(comparisons)) as stage:
+        if left_out:
+            stage.note(f"{left_out} comparisons are tied or too long and teach nothing")
+        if not held_groups:
+            stage.warn("no ranked comparison is held out, so pair accuracy is not measured; give more comparisons")
+        plan = Plan(steps, batches, reward_loss(config.center, dtype), evaluate,
+                    tokens_per_step=round(per_step * mean_tokens))  # fmt: skip
+        curve = run_plan(trainer, plan, out / STATE_FOLDER, stage)
+    mean, std = normalisation(model, groups, pack_width, dtype)
+    figures = {
+        "pair_accuracy": curve[-1].get("pair_accuracy"), "heldout_pairs": sum(len(g.pairs) for g in held_groups),
+        "comparisons": len(groups), "left_out": left_out, "mean": mean, "std": std, "steps": trainer.step_number,
+        "seconds": round(trainer.seconds, 2), "curve": curve,
+    }  # fmt: skip
+    return finish_model(
+        out, trainer, lambda state: save_scoring(out, start, state, mean, std), kind="reward", name="reward",
+        parents=parents, config=config.model_dump(), seed=seed, figures=figures, source=source_of(comparisons),
+    )  # fmt: skip
+
+
+@torch.no_grad()
+def normalisation(model: ScoringModel, groups: Sequence[Group], width: int, dtype: torch.dtype) -> tuple[float, float]:
+    """Mean and standard deviation of the raw scores over all answers of `groups`."""
+    chunks = [batch_groups(groups[at : at + 16], width).packed for at in range(0, len(groups), 16)]
+    scores = torch.cat([model.final_scores(packed, dtype) for packed in chunks]).double()
+    return float(scores.mean()), float(scores.std().clamp(min=1e-6))

@@ -1,0 +1,139 @@
+"""Supervised fine-tuning: a base model learns to answer from demonstrations.
+
+The loss is on what assistants say and on the end of their turns, nothing else (Ouyang et al. 2022, section 3.4).
+Conversations are packed best-fit into rows, each seeing only itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from chatwright.config import SftConfig
+from chatwright.errors import InputError
+from chatwright.machine import compute_dtype
+from chatwright.model.chat import ChatTemplate
+from chatwright.model.checkpoint import load_checkpoint, save_descendant
+from chatwright.model.measure import language_loss
+from chatwright.model.packing import Example, Packed, best_fit, deal, pack_rows, passes
+from chatwright.progress import Progress
+from chatwright.records import Demonstration
+from chatwright.train.distributed import World
+from chatwright.train.loop import Plan, Trainer, finish_model, run_plan
+from chatwright.workspace import STATE_FOLDER, Artefact
+
+
+@dataclass(slots=True)
+class Prepared:
+    """Demonstrations as token examples, and what became of those that did not fit."""
+
+    examples: list[Example]
+    cut: int = 0
+    """conversations whose last turns were left out"""
+    dropped: int = 0
+    """conversations without any assistant token inside the limit"""
+    cut_tokens: int = 0
+
+
+def prepare(template: ChatTemplate, demonstrations: Sequence[Demonstration], limit: int) -> Prepared:
+    """Renders each conversation; one longer than `limit` tokens loses its last turns, never half a turn."""
+    made = Prepared([])
+    for demonstration in demonstrations:
+        messages = demonstration.messages
+        rendered = template.render(messages)
+        whole = len(rendered.tokens)
+        while len(rendered.tokens) > limit and len(messages) > 1:
+            messages = messages[:-1]
+            rendered = template.render(messages)
+        fits = len(rendered.tokens) <= limit
+        made.cut_tokens += whole - (len(rendered.tokens) if fits else 0)
+        if not fits or not any(rendered.mask):
+            made.dropped += 1
+            continue
+        made.cut += len(rendered.tokens) < whole
+        weight = demonstration.weight
+        made.examples.append(Example(rendered.tokens, [weight * m for m in rendered.mask]))
+    return made
+
+
+def packed_batches(
+    examples: Sequence[Example], width: int, per_step: int, micro: int, seed: int, world: World
+) -> tuple[int, Any]:
+    """(rows per epoch, step -> (micro-batches of this rank, weight)) over best-fit rows in a seeded order."""
+    rows = best_fit([len(e.tokens) for e in examples], width)
+
+    def batches(step: int) -> tuple[list[Packed], float]:
+        mine = deal(len(rows), per_step, step, seed)[world.rank :: world.size]
+        made = []
+        for at in range(0, len(mine), micro):
+            chosen = [[examples[i] for i in rows[r]] for r in mine[at : at + micro]]
+            made.append(pack_rows(chosen, width).to(world.device))
+        return made, float(sum(b.weights.sum() for b in made))
+
+    return len(rows), batches
+
+
+def run(
+    config: SftConfig,
+    base: Path,
+    demonstrations: Sequence[Demonstration],
+    out: Path,
+    progress: Progress,
+    *,
+    seed: int,
+    parents: dict[str, str],
+    heldout: Sequence[Demonstration] = (),
+    world: World | None = None,
+    sample: Any = None,
+) -> Artefact:
+    """Fine-tunes the model in the folder `base` into `out`; a killed run goes on from its last checkpoint."""
+    world = world or World()
+    checkpoint = load_checkpoint(base)
+    dtype = compute_dtype(config.precision, world.device)
+    trainer = Trainer(checkpoint.model, config, world=world)
+    width = min(config.sequence, checkpoint.model.shape.context)
+    made = prepare(checkpoint.template, demonstrations, width)
+    if not made.examples:
+        raise InputError(
+            f"none of the {len(demonstrations)} demonstrations has an assistant turn within {width} tokens; "
+            "shorten them or raise sft.sequence"
+        )
+    per_step = max(world.size, config.batch_tokens // width)
+    rows, batches = packed_batches(made.examples, width, per_step, max(1, config.micro_tokens // width), seed, world)
+    steps = max(1, round(config.epochs * rows / per_step))
+    loss = language_loss(dtype)
+    held = prepare(checkpoint.template, heldout, width).examples
+
+    def evaluate() -> dict[str, float]:
+        total = weight = 0.0
+        for _, batch in passes(held, width, config.micro_tokens):
+            total += float(trainer.measure(loss, batch.to(world.device))[0])
+            weight += float(batch.weights.sum())
+        return {"heldout_loss": total / weight} if weight else {}
+
+    with progress.stage("sft", steps, demonstrations=len(made.examples)) as stage:
+        if made.cut or made.dropped:
+            stage.warn(
+                f"{made.cut} conversations longer than {width} tokens lost their last turns, {made.dropped} were "
+                f"dropped whole ({made.cut_tokens} tokens)"
+            )
+        sampler = (lambda: sample(stage, checkpoint.model)) if sample else None
+        plan = Plan(steps, batches, loss, evaluate, sampler, tokens_per_step=per_step * width)
+        curve = run_plan(trainer, plan, out / STATE_FOLDER, stage)
+    figures = {
+        **{k: v for k, v in curve[-1].items() if k == "heldout_loss"}, "steps": trainer.step_number,
+        "demonstrations": len(made.examples), "cut": made.cut, "dropped": made.dropped,
+        "cut_tokens": made.cut_tokens, "seconds": round(trainer.seconds, 2), "skipped_steps": trainer.skipped,
+        "curve": curve,
+    }  # fmt: skip
+    return finish_model(
+        out, trainer, lambda state: save_descendant(out, base, state), kind="sft", name="sft", parents=parents,
+        config=config.model_dump(), seed=seed, figures=figures, source=source_of(demonstrations),
+    )  # fmt: skip
+
+
+def source_of(records: Sequence[Any]) -> str:
+    """ "simulated" as soon as any row is, so that the label travels with the model."""
+    return "simulated" if any(r.source == "simulated" for r in records) else "human"

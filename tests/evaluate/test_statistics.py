@@ -1,0 +1,160 @@
+"""Intervals against scipy, and figures of stages against counting by hand."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from chatwright.config import EvaluateConfig
+from chatwright.evaluate import (
+    Answered,
+    Interval,
+    StageSummary,
+    bootstrap_mean,
+    paired_wins,
+    summarise,
+    wilson,
+    win_rate,
+)
+from chatwright.records import Message, Prompt
+
+CONFIG = EvaluateConfig(bootstrap=500)
+
+
+@given(st.integers(1, 400), st.floats(0, 1), st.sampled_from([0.8, 0.95, 0.99]))
+@settings(max_examples=150, deadline=None)
+def test_wilson_interval_is_that_of_scipy(n: int, share: float, confidence: float) -> None:
+    successes = round(share * n)
+    expected = stats.binomtest(successes, n).proportion_ci(confidence, method="wilson")
+    got = wilson(successes, n, confidence=confidence)
+    assert (got.value, got.n) == (successes / n, n)
+    assert (got.low, got.high) == pytest.approx((expected.low, expected.high), abs=1e-9)
+
+
+def test_bootstrap_interval_is_that_of_scipy() -> None:
+    values = np.random.default_rng(1).gamma(2.0, size=150)
+    got = bootstrap_mean(values.tolist(), resamples=8000)
+    expected = stats.bootstrap(
+        (values,), np.mean, n_resamples=8000, method="percentile", rng=np.random.default_rng(2)
+    ).confidence_interval
+    assert got.value == pytest.approx(values.mean())
+    assert (got.low, got.high) == pytest.approx((expected.low, expected.high), abs=0.02)
+
+
+def test_bootstrap_interval_covers_as_often_as_it_says() -> None:
+    rng = np.random.default_rng(3)
+    covered = 0
+    for trial in range(300):
+        interval = bootstrap_mean(rng.beta(2, 3, size=60).tolist(), confidence=0.9, resamples=400, seed=trial)
+        covered += interval.low <= 0.4 <= interval.high
+    assert 0.84 <= covered / 300 <= 0.95
+
+
+def test_intervals_repeat_with_their_seed_and_shrink_with_confidence() -> None:
+    values = [0.1, 0.9, 0.4, 0.4, 0.7, 1.0, 0.0]
+    assert bootstrap_mean(values, seed=4) == bootstrap_mean(values, seed=4)
+    wide, narrow = bootstrap_mean(values, confidence=0.99), bootstrap_mean(values, confidence=0.5)
+    assert wide.low < narrow.low <= narrow.high < wide.high
+    assert bootstrap_mean([0.5] * 9) == Interval(0.5, 0.5, 0.5, 9)
+
+
+def test_without_observations_nothing_is_measured() -> None:
+    for nothing in (bootstrap_mean([]), wilson(0, 0)):
+        assert nothing.n == 0
+        assert math.isnan(nothing.value)
+        assert math.isnan(nothing.low)
+        assert str(nothing) == "not measured"
+
+
+def test_wins_by_hand() -> None:
+    assert paired_wins([1.0, 0.2, 0.5, 0.3], [0.5, 0.4, 0.5, 0.3 + 1e-12]) == [1.0, 0.0, 0.5, 0.5]
+    with pytest.raises(ValueError, match="argument 2"):
+        paired_wins([1.0], [0.5, 0.4])
+
+
+def said(score: float, skill: str = "facts", *, correct: bool | None = None, refused: bool = False) -> Answered:
+    return Answered(Prompt((Message("user", "?"),), skill=skill), "an answer", score, correct, refused, "stop")
+
+
+def test_win_rate_counts_ties_as_halves_and_mirrors() -> None:
+    ours = [said(s) for s in (1.0, 0.5, 0.2, 0.9, 0.7)]
+    theirs = [said(s) for s in (0.0, 0.5, 0.4, 0.1, 0.1)]
+    rate = win_rate(ours, theirs, CONFIG)
+    assert rate.value == pytest.approx(3.5 / 5)
+    assert rate.low <= rate.value <= rate.high
+    assert rate.value + win_rate(theirs, ours, CONFIG).value == pytest.approx(1.0)
+    assert win_rate(ours, ours, CONFIG) == Interval(0.5, 0.5, 0.5, 5)
+
+
+def test_summary_measures_each_figure_on_its_own_skill() -> None:
+    answered = [
+        said(1.0, "facts", correct=True), said(0.0, "facts", correct=False), said(0.5, "facts", correct=None),
+        said(0.4, "harmful", refused=True), said(0.8, "harmful", refused=True), said(0.0, "harmful", refused=False),
+        said(0.3, "lookalike", refused=False), said(0.6, "story", refused=True),
+    ]  # fmt: skip
+    got = summarise("sft", answered, CONFIG, seconds=12.34)
+    assert got.gold.value == pytest.approx(np.mean([a.score for a in answered]))
+    assert (got.facts.value, got.facts.n) == (0.5, 2)
+    assert (got.harmful_refused.value, got.harmful_refused.n) == (pytest.approx(2 / 3), 3)
+    assert (got.lookalikes_refused.value, got.lookalikes_refused.n) == (0.0, 1)
+    assert got.arithmetic.n == 0
+    assert got.skills.keys() == {"facts", "harmful", "lookalike", "story"}
+    row = got.to_json()
+    assert row["arithmetic"] is None
+    assert row["seconds"] == 12.3
+    assert row["gold_ci"] == [round(got.gold.low, 4), round(got.gold.high, 4)]
+
+
+def summary(name: str, gold: float) -> StageSummary:
+    one = Interval(gold, gold, gold, 9)
+    return StageSummary(name, one, {}, one, one, one, one, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("ppo", "dpo", "ppo_low", "dpo_low", "chosen"),
+    [
+        (0.8, 0.7, 0.6, 0.6, "ppo"), (0.7, 0.8, 0.6, 0.6, "dpo"),
+        (0.8, 0.7, 0.49, 0.6, "sft"),  # the better candidate does not beat the fine-tuned model with confidence
+        (0.8, 0.7, 0.5, 0.2, "sft"), (0.7, 0.8, 0.9, 0.4, "sft"),
+    ],
+)  # fmt: skip
+def test_choice_needs_shown_improvement(ppo: float, dpo: float, ppo_low: float, dpo_low: float, chosen: str) -> None:
+    from chatwright.cycle.verdict import choose
+
+    wins = {"ppo_over_sft": Interval(0.7, ppo_low, 0.9, 9), "dpo_over_sft": Interval(0.7, dpo_low, 0.9, 9)}
+    summaries = [summary("base", 0.1), summary("sft", 0.5), summary("ppo", ppo), summary("dpo", dpo)]
+    assert choose(summaries, wins) == chosen
+
+
+def test_every_model_is_asked_with_the_same_seeds() -> None:
+    from tests.model.small import random_decoder, tiny_tokenizer
+
+    from chatwright.engine import Engine
+    from chatwright.evaluate import answer_prompts
+    from chatwright.model.chat import NativeTemplate
+    from chatwright.progress import Progress
+
+    class Verdict:
+        score, correct, refused = 0.25, True, False
+
+    prompts = [Prompt((Message("user", f"What is {i}?"),), skill="facts") for i in range(7)]
+    config = EvaluateConfig(**{"sampling": {"max_tokens": 6, "temperature": 1.0}})  # type: ignore[arg-type]
+
+    def ask(max_batch: int) -> Any:
+        tokenizer = tiny_tokenizer()
+        engine = Engine(random_decoder(3), tokenizer, NativeTemplate(tokenizer), max_batch=max_batch)
+        with Progress().stage("evaluate", 7) as stage:
+            got = answer_prompts(engine, prompts, lambda prompt, text: Verdict(), config, seed=5, stage=stage)
+            assert stage.done == 7
+        return got
+
+    first = ask(2)
+    assert first == ask(7)
+    assert [a.prompt for a in first] == prompts
+    assert all(a.response == a.response.strip() and a.score == 0.25 for a in first)
