@@ -87,7 +87,6 @@ class TrainConfig(Section):
     checkpoint_every: int = Field(default=100, gt=0, description="steps")
     evaluate_every: int = Field(default=200, gt=0, description="steps")
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    compile: Literal["auto", "never", "always"] = "auto"
 
 
 class PretrainConfig(TrainConfig):

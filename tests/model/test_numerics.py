@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.model.small import random_decoder, random_examples, random_tokens
 
+from chatwright.model import decoder
 from chatwright.model import logprobs as module
 from chatwright.model.cache import KVCache
 from chatwright.model.decoder import causal_mask
@@ -247,3 +248,21 @@ def test_bfloat16_is_near_float32() -> None:
         exact = float(language_loss(torch.float32)(model, packed)[0])
         rough = float(language_loss(torch.bfloat16)(model, packed)[0])
     assert rough == pytest.approx(exact, rel=0.01)
+
+
+@pytest.mark.parametrize("longest", [512, 4], ids=["plain products", "kernel"])
+def test_attention_and_its_gradients_equal_float64(longest: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decoder, "SHORT", longest)
+    rng = np.random.default_rng(6)
+    q, k, v = (torch.tensor(rng.standard_normal((2, heads, 9, 8)), requires_grad=True) for heads in (4, 2, 2))
+    mask = torch.tensor(rng.random((2, 1, 9, 9)) < 0.6) | torch.eye(9, dtype=torch.bool)
+    scores = torch.einsum("bgntw,bgsw->bgnts", q.view(2, 2, 2, 9, 8), k) / 8**0.5
+    weights = scores.masked_fill(~mask[:, None], -torch.inf).softmax(-1)
+    expected = torch.einsum("bgnts,bgsw->bgntw", weights, v).reshape(2, 4, 9, 8)
+    upstream = torch.tensor(rng.standard_normal(expected.shape))
+    wanted = torch.autograd.grad(expected, (q, k, v), upstream)
+    ours = [t.detach().float().requires_grad_() for t in (q, k, v)]
+    got = decoder.attend(*ours, torch.zeros(mask.shape).masked_fill(~mask, -torch.inf))
+    torch.testing.assert_close(got.double(), expected, atol=1e-5, rtol=1e-5)
+    for mine, theirs in zip(torch.autograd.grad(got, ours, upstream.float()), wanted, strict=True):
+        torch.testing.assert_close(mine.double(), theirs, atol=1e-5, rtol=1e-5)

@@ -59,7 +59,7 @@ PAPER = [
 def naive_direction(matrix: np.ndarray) -> np.ndarray:
     """The polynomial applied to the singular values themselves, in float64."""
     u, s, vt = np.linalg.svd(matrix, full_matrices=False)
-    s = s / (np.linalg.norm(matrix) * 1.01)
+    s = s / (np.linalg.norm(matrix) * 1.02)
     for a, b, c in PAPER:
         s = a * s + b * s**3 + c * s**5
     return u @ np.diag(s) @ vt
@@ -79,6 +79,17 @@ def test_two_steps_of_muon_by_hand(shape: tuple[int, int]) -> None:
         direction = naive_direction(0.9 * momentum + 0.1 * gradient)
         weight = weight * (1 - 0.1 * 0.01) - 0.1 * max(1.0, shape[0] / shape[1]) ** 0.5 * direction
     np.testing.assert_allclose(parameter.detach().numpy(), weight, atol=1e-4)
+
+
+def test_muon_in_bfloat16_goes_the_same_way() -> None:
+    rng = np.random.default_rng(5)
+    gradient = rng.standard_normal((24, 40))
+    parameter = torch.nn.Parameter(torch.zeros(24, 40))
+    parameter.grad = torch.tensor(gradient, dtype=torch.float32)
+    Muon([parameter], lr=1.0, momentum=0.0, dtype=torch.bfloat16).step()
+    step, wanted = -parameter.detach().numpy(), naive_direction(gradient)
+    assert parameter.dtype == torch.float32
+    assert (step * wanted).sum() / np.linalg.norm(step) / np.linalg.norm(wanted) > 0.999
 
 
 def test_every_parameter_has_one_optimiser() -> None:

@@ -7,6 +7,7 @@ N tokens, D width, V vocabulary.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -16,8 +17,26 @@ CHUNK_LOGITS = 1 << 21
 """Numbers in one chunk of logits: 8 MB of float32, about what a second-level cache and its neighbour hold."""
 
 
-def _chunks(tokens: int, vocab: int) -> range:
-    return range(0, tokens, max(1, min(tokens, CHUNK_LOGITS // vocab)) or 1)
+def _chunks(hidden_ND: Tensor, head_VD: Tensor) -> Iterator[tuple[slice, Tensor, Tensor]]:
+    """(rows, space for their logits as multiplied, the same in float32), chunk by chunk.
+
+    The space is one and the same for all chunks, so that it stays in cache; in float32 both are one tensor.
+    """
+    tokens, vocab = len(hidden_ND), len(head_VD)
+    size = max(1, min(tokens, CHUNK_LOGITS // vocab))
+    product = hidden_ND.new_empty(size, vocab)
+    logits = product if product.dtype == torch.float32 else product.new_empty(size, vocab, dtype=torch.float32)
+    for start in range(0, tokens, size):
+        count = min(size, tokens - start)
+        yield slice(start, start + count), product[:count], logits[:count]
+
+
+def _add_product(sum_VD: Tensor, left_NV: Tensor, right_ND: Tensor) -> None:
+    """Adds left' right to a float32 sum; the product itself is rounded once where the activations are bfloat16."""
+    if left_NV.dtype == torch.float32:
+        sum_VD.addmm_(left_NV.T, right_ND)
+    else:
+        sum_VD += left_NV.T @ right_ND
 
 
 class _CrossEntropy(torch.autograd.Function):
@@ -26,21 +45,18 @@ class _CrossEntropy(torch.autograd.Function):
         """Computes the gradients on the way, since the weight of each token is already known."""
         head = head_VD.to(hidden_ND.dtype)
         grad_hidden, grad_head = torch.empty_like(hidden_ND), torch.zeros_like(head_VD, dtype=torch.float32)
-        step = _chunks(len(targets_N), len(head_VD)).step
         total = torch.zeros((), dtype=torch.float32, device=hidden_ND.device)
-        for start in range(0, len(targets_N), step):
-            rows = slice(start, start + step)
+        for rows, product, logits in _chunks(hidden_ND, head):
             hidden, targets, weights = hidden_ND[rows], targets_N[rows, None], weights_N[rows, None].float()
-            logits = (hidden @ head.T).float()
+            logits.copy_(torch.mm(hidden, head.T, out=product))
             top = logits.amax(-1, keepdim=True)
             picked = logits.gather(-1, targets) - top
             logits.sub_(top).exp_()
             norm = logits.sum(-1, keepdim=True)
             total += ((norm.log() - picked) * weights).sum()
             logits.mul_(weights / norm).scatter_add_(-1, targets, -weights)
-            logits = logits.to(hidden.dtype)
-            torch.mm(logits, head, out=grad_hidden[rows])
-            grad_head.addmm_(logits.T.float(), hidden.float())
+            torch.mm(product.copy_(logits), head, out=grad_hidden[rows])
+            _add_product(grad_head, product, hidden)
         ctx.save_for_backward(grad_hidden, grad_head.to(head_VD.dtype))
         return total
 
@@ -58,14 +74,12 @@ class _TokenLogprobs(torch.autograd.Function):
         head = head_VD.to(hidden_ND.dtype)
         logprobs = torch.empty(len(targets_N), dtype=torch.float32, device=hidden_ND.device)
         entropies, norms = torch.empty_like(logprobs), torch.empty_like(logprobs)
-        step = _chunks(len(targets_N), len(head_VD)).step
-        for start in range(0, len(targets_N), step):
-            rows = slice(start, start + step)
-            logits = (hidden_ND[rows] @ head.T).float().div_(temperature)
+        for rows, product, logits in _chunks(hidden_ND, head):
+            logits.copy_(torch.mm(hidden_ND[rows], head.T, out=product)).div_(temperature)
             norms[rows] = logits.logsumexp(-1)
             logprobs[rows] = logits.gather(-1, targets_N[rows, None])[:, 0] - norms[rows]
-            probabilities = (logits - norms[rows, None]).exp()
-            entropies[rows] = norms[rows] - (probabilities * logits).sum(-1)
+            probabilities = (logits - norms[rows, None]).exp_()
+            entropies[rows] = norms[rows] - probabilities.mul_(logits).sum(-1)
         ctx.save_for_backward(hidden_ND, head_VD, targets_N, norms)
         ctx.temperature = temperature
         ctx.mark_non_differentiable(entropies)
@@ -76,15 +90,12 @@ class _TokenLogprobs(torch.autograd.Function):
         hidden_ND, head_VD, targets_N, norms = ctx.saved_tensors
         head = head_VD.to(hidden_ND.dtype)
         grad_hidden, grad_head = torch.empty_like(hidden_ND), torch.zeros_like(head_VD, dtype=torch.float32)
-        step = _chunks(len(targets_N), len(head_VD)).step
-        for start in range(0, len(targets_N), step):
-            rows = slice(start, start + step)
+        for rows, product, logits in _chunks(hidden_ND, head):
             upstream = grads[0][rows, None] / ctx.temperature
-            logits = (hidden_ND[rows] @ head.T).float().div_(ctx.temperature)
+            logits.copy_(torch.mm(hidden_ND[rows], head.T, out=product)).div_(ctx.temperature)
             logits.sub_(norms[rows, None]).exp_().mul_(-upstream).scatter_add_(-1, targets_N[rows, None], upstream)
-            logits = logits.to(hidden_ND.dtype)
-            torch.mm(logits, head, out=grad_hidden[rows])
-            grad_head.addmm_(logits.T.float(), hidden_ND[rows].float())
+            torch.mm(product.copy_(logits), head, out=grad_hidden[rows])
+            _add_product(grad_head, product, hidden_ND[rows])
         return grad_hidden, grad_head.to(head_VD.dtype), None, None
 
 

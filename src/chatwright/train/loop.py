@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from chatwright.config import TrainConfig
 from chatwright.errors import ChatwrightError, WorkspaceError
 from chatwright.files import sync_folder, write_json
+from chatwright.machine import compute_dtype
 from chatwright.progress import Stage
 from chatwright.train.distributed import World
 from chatwright.train.optim import build_optimizers, lr_factor
@@ -69,7 +70,7 @@ class Trainer:
         self.world = world or World()
         self.model, self.config = model.to(self.world.device), config
         self._wrapped = self.world.wrap(_LossModule(model))
-        self.optimizers = build_optimizers(model, config.optim)
+        self.optimizers = build_optimizers(model, config.optim, compute_dtype(config.precision, self.world.device))
         self.step_number = 0
         self.skipped = 0
         self._skipped_in_a_row = 0

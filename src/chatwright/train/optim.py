@@ -2,8 +2,8 @@
 
 Muon (Jordan 2024) replaces a matrix gradient by the nearest orthogonal matrix of its momentum. The polar factor is
 found by five steps of Polar Express (Amsel et al. 2025), which needs only multiplications; matrices of one shape go
-through together. `torch.optim.Muon` multiplies in bfloat16 whatever the machine, which is ten times slower on CPUs
-without it.
+through together, in bfloat16 where the activations are, as the method was published. `torch.optim.Muon` does so
+whatever the machine, which is ten times slower on CPUs without it.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def orthogonalise(matrices: Tensor) -> Tensor:
     """The polar factor of each matrix (batch rows columns): singular values near 1, same singular vectors."""
     tall = matrices.shape[-2] > matrices.shape[-1]
     x = matrices.mT if tall else matrices
-    x = x / (x.norm(dim=(-2, -1), keepdim=True) * 1.01 + 1e-7)
+    x = x / (x.norm(dim=(-2, -1), keepdim=True) * 1.02 + 1e-7)
     for a, b, c in POLAR_EXPRESS:
         gram = x @ x.mT
         x = a * x + (b * gram + c * gram @ gram) @ x
@@ -39,10 +39,18 @@ def orthogonalise(matrices: Tensor) -> Tensor:
 
 
 class Muon(torch.optim.Optimizer):
-    """Momentum, Nesterov, orthogonalised; the step of an m x n matrix is scaled by sqrt(max(1, m/n))."""
+    """Momentum, Nesterov, orthogonalised in `dtype`; the step of an m x n matrix is scaled by sqrt(max(1, m/n))."""
 
-    def __init__(self, params: Iterable[Tensor], lr: float, momentum: float = 0.95, weight_decay: float = 0.0) -> None:
+    def __init__(
+        self,
+        params: Iterable[Tensor],
+        lr: float,
+        momentum: float = 0.95,
+        weight_decay: float = 0.0,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
         super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
+        self.dtype = dtype
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
@@ -53,7 +61,7 @@ class Muon(torch.optim.Optimizer):
                     by_shape[parameter.shape].append(parameter)
             for shape, parameters in by_shape.items():
                 directions = [self._direction(p, group["momentum"]) for p in parameters]
-                updates = orthogonalise(torch.stack(directions))
+                updates = orthogonalise(torch.stack(directions).to(self.dtype))
                 scale = group["lr"] * max(1.0, shape[0] / shape[1]) ** 0.5
                 for parameter, update in zip(parameters, updates, strict=True):
                     if group["weight_decay"]:
@@ -84,13 +92,15 @@ def _like(update: Tensor, parameter: Tensor) -> Tensor:
     return distribute_tensor(update, parameter.device_mesh, parameter.placements)  # type: ignore[attr-defined]
 
 
-def build_optimizers(model: nn.Module, config: OptimConfig) -> list[torch.optim.Optimizer]:
+def build_optimizers(
+    model: nn.Module, config: OptimConfig, dtype: torch.dtype = torch.float32
+) -> list[torch.optim.Optimizer]:
     """[Muon over the block matrices, AdamW over embeddings, heads, norms and biases]."""
     matrices, rest = [], []
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
             (matrices if ".layers." in f".{name}" and parameter.ndim == 2 else rest).append(parameter)
-    muon = Muon(matrices, lr=config.muon_lr, weight_decay=config.weight_decay)
+    muon = Muon(matrices, lr=config.muon_lr, weight_decay=config.weight_decay, dtype=dtype)
     adam = torch.optim.AdamW(rest, lr=config.adam_lr, betas=(0.9, 0.95), eps=1e-8, weight_decay=0.0, foreach=True)
     optimizers: list[torch.optim.Optimizer] = [muon, adam]
     for optimizer in optimizers:
