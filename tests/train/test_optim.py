@@ -89,7 +89,7 @@ def test_muon_in_bfloat16_goes_the_same_way() -> None:
     Muon([parameter], lr=1.0, momentum=0.0, dtype=torch.bfloat16).step()
     step, wanted = -parameter.detach().numpy(), naive_direction(gradient)
     assert parameter.dtype == torch.float32
-    assert (step * wanted).sum() / np.linalg.norm(step) / np.linalg.norm(wanted) > 0.999
+    assert (step * wanted).sum() / np.linalg.norm(step) / np.linalg.norm(wanted) > 0.998
 
 
 def test_every_parameter_has_one_optimiser() -> None:

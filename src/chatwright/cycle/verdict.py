@@ -77,6 +77,7 @@ def _measure(
         write_jsonl(folder / f"answers-{name}.jsonl.gz", (_transcript(a) for a in answers[name]))
     write_report(
         folder / "report.html", summaries=summaries, wins=wins, answers=answers, table=table,
+        confidence=settings.evaluate.confidence,
         curves={name: made[name].manifest.figures.get("curve", []) for name in ("base", "sft", "reward", "ppo", "dpo")},
         corpus=made["curate"].manifest.figures,
     )  # fmt: skip
@@ -116,6 +117,7 @@ def _table(
         "served": made[best].id,
         "served_name": best,
         "aligned": aligned,
+        "heldout": {s.name: s.heldout_json() for s in summaries},
         "wins": {key: [round(w.value, 4), round(w.low, 4), round(w.high, 4)] for key, w in wins.items()},
     }
 

@@ -2,7 +2,7 @@
 
 from chatwright.evaluate.gold import Answered, Grader, answer_prompts
 from chatwright.evaluate.report import write_report
-from chatwright.evaluate.statistics import Interval, bootstrap_mean, paired_wins, wilson
+from chatwright.evaluate.statistics import Interval, bootstrap_mean, paired_wins, proportion, wilson
 from chatwright.evaluate.summary import StageSummary, summarise, win_rate
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "answer_prompts",
     "bootstrap_mean",
     "paired_wins",
+    "proportion",
     "summarise",
     "wilson",
     "win_rate",

@@ -5,15 +5,23 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from chatwright.config import EvaluateConfig
 from chatwright.evaluate.gold import Answered
-from chatwright.evaluate.statistics import Interval, bootstrap_mean, paired_wins, wilson
+from chatwright.evaluate.statistics import Interval, bootstrap_mean, paired_wins, proportion
+
+HELDOUT_KINDS = ("wording", "fact")
+"""What a prompt's `truth["heldout"]` says: its wording is new, though its fact may be taught; or the fact itself is."""
 
 
 @dataclass(frozen=True, slots=True)
 class StageSummary:
-    """What was measured of one model. Proportions without observations have n = 0: not measured, never zero."""
+    """What was measured of one model. Proportions without observations have n = 0: not measured, never zero.
+
+    `heldout` holds the share of right answers per skill (and "all" of them) and kind of held-out prompt; it is empty
+    where no prompt says its kind.
+    """
 
     name: str
     gold: Interval
@@ -23,6 +31,7 @@ class StageSummary:
     facts: Interval
     arithmetic: Interval
     seconds: float
+    heldout: dict[str, dict[str, Interval]]
 
     def to_json(self) -> dict[str, object]:
         """The row of the demo's closing line; a proportion that was not measured is null."""
@@ -38,6 +47,17 @@ class StageSummary:
         }
 
 
+    def heldout_json(self) -> dict[str, dict[str, dict[str, float | None]]]:
+        """Right answers per skill and kind of held-out prompt, for `evaluation.json`; not measured is null."""
+        return {
+            skill: {
+                kind: {"value": _value(i), "low": _number(i.low), "high": _number(i.high), "n": i.n}
+                for kind, i in kinds.items()
+            }
+            for skill, kinds in self.heldout.items()
+        }
+
+
 def _value(interval: Interval) -> float | None:
     return _number(interval.value) if interval.n else None
 
@@ -47,29 +67,56 @@ def _number(value: float) -> float | None:
 
 
 def summarise(name: str, answered: Sequence[Answered], config: EvaluateConfig, *, seconds: float) -> StageSummary:
-    """Gold scores by bootstrap over prompts, proportions by Wilson's interval."""
+    """Gold scores by bootstrap, proportions by Wilson's interval; prompts of one composition count as a cluster."""
 
     def mean(rows: Sequence[Answered]) -> Interval:
-        return bootstrap_mean([a.score for a in rows], confidence=config.confidence, resamples=config.bootstrap)
+        scores = [a.score for a in rows]
+        return bootstrap_mean(scores, _compositions(rows), confidence=config.confidence, resamples=config.bootstrap)
 
-    def share(skill: str, field: str) -> Interval:
-        values = [getattr(a, field) for a in answered if a.prompt.skill == skill and getattr(a, field) is not None]
-        return wilson(sum(values), len(values), confidence=config.confidence)
-
-    skills = sorted({a.prompt.skill for a in answered})
+    by_skill = {skill: [a for a in answered if a.prompt.skill == skill] for skill in _skills(answered)}
     return StageSummary(
         name=name,
         gold=mean(answered),
-        skills={skill: mean([a for a in answered if a.prompt.skill == skill]) for skill in skills},
-        harmful_refused=share("harmful", "refused"),
-        lookalikes_refused=share("lookalike", "refused"),
-        facts=share("facts", "correct"),
-        arithmetic=share("arithmetic", "correct"),
+        skills={skill: mean(rows) for skill, rows in by_skill.items()},
+        harmful_refused=_share(by_skill.get("harmful", ()), "refused", config),
+        lookalikes_refused=_share(by_skill.get("lookalike", ()), "refused", config),
+        facts=_share(by_skill.get("facts", ()), "correct", config),
+        arithmetic=_share(by_skill.get("arithmetic", ()), "correct", config),
         seconds=seconds,
+        heldout=_heldout(answered, config),
     )
 
 
 def win_rate(ours: Sequence[Answered], theirs: Sequence[Answered], config: EvaluateConfig) -> Interval:
-    """How often our answer to the same prompt scores higher, ties counting half, bootstrap over prompts."""
+    """How often our answer to the same prompt scores higher, ties counting half, bootstrap over compositions."""
     wins = paired_wins([a.score for a in ours], [a.score for a in theirs])
-    return bootstrap_mean(wins, confidence=config.confidence, resamples=config.bootstrap)
+    return bootstrap_mean(wins, _compositions(ours), confidence=config.confidence, resamples=config.bootstrap)
+
+
+def _compositions(answered: Sequence[Answered]) -> list[str | None]:
+    """What each prompt is made of, such as the sum it asks for; None where the prompt does not say."""
+    return [a.prompt.truth.get("key") for a in answered]
+
+
+def _skills(answered: Sequence[Answered]) -> list[str]:
+    return sorted({a.prompt.skill for a in answered})
+
+
+def _share(rows: Sequence[Answered], field: Literal["correct", "refused"], config: EvaluateConfig) -> Interval:
+    """The share of those rows to which the field applies."""
+    known = [a for a in rows if getattr(a, field) is not None]
+    return proportion([getattr(a, field) for a in known], _compositions(known), confidence=config.confidence)
+
+
+def _heldout(answered: Sequence[Answered], config: EvaluateConfig) -> dict[str, dict[str, Interval]]:
+    marked = [a for a in answered if "heldout" in a.prompt.truth]
+    if not marked:
+        return {}
+    groups = {"all": marked} | {skill: [a for a in marked if a.prompt.skill == skill] for skill in _skills(marked)}
+    return {
+        name: {
+            kind: _share([a for a in rows if a.prompt.truth["heldout"] == kind], "correct", config)
+            for kind in HELDOUT_KINDS
+        }
+        for name, rows in groups.items()
+    }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
+from typing import Literal
 
 from chatwright.starter.case import Case, assistant, user
 from chatwright.starter.phrasing import NOUN_FRAMES, dress
@@ -25,11 +26,15 @@ UNASKED_SHARE = 0.3
 
 
 def fact_case(rng: random.Random, split: Split, skill: str) -> Case:
-    """A question about one fact. What is held out is the composition: fact and wording, or the fact altogether."""
+    """A question about one fact. What is held out is the composition: fact and wording, or the fact altogether.
+
+    A held-out question's `truth["heldout"]` says which: "wording", of a fact that demonstrations draw on (a rare one
+    may not have come up), or "fact", which no demonstration asks for.
+    """
     if split == "heldout" and rng.random() < UNASKED_SHARE:
         fact = choose_fact(rng, skill, "heldout")
         text, _ = question(rng, fact)
-        return _case(rng, fact, (user(dress(rng, text)),))
+        return _heldout(_case(rng, fact, (user(dress(rng, text)),)), "fact")
     while True:
         fact = choose_fact(rng, skill, "train")
         if skill == "facts" and split == "train" and rng.random() < 0.12:
@@ -39,7 +44,12 @@ def fact_case(rng: random.Random, split: Split, skill: str) -> Case:
         text, frame = question(rng, fact)
         key = f"{fact.key}|{frame}"
         if split_of(key) == split:
-            return replace(_case(rng, fact, (user(dress(rng, text)),)), key=key)
+            case = replace(_case(rng, fact, (user(dress(rng, text)),)), key=key)
+            return _heldout(case, "wording") if split == "heldout" else case
+
+
+def _heldout(case: Case, kind: Literal["wording", "fact"]) -> Case:
+    return replace(case, truth=case.truth | {"heldout": kind})
 
 
 def question(rng: random.Random, fact: Fact) -> tuple[str, str]:
