@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Any
 
@@ -18,6 +19,7 @@ from chatwright.evaluate import (
     StageSummary,
     bootstrap_mean,
     paired_wins,
+    proportion,
     summarise,
     wilson,
     win_rate,
@@ -32,9 +34,10 @@ CONFIG = EvaluateConfig(bootstrap=500)
 def test_wilson_interval_is_that_of_scipy(n: int, share: float, confidence: float) -> None:
     successes = round(share * n)
     expected = stats.binomtest(successes, n).proportion_ci(confidence, method="wilson")
-    got = wilson(successes, n, confidence=confidence)
-    assert (got.value, got.n) == (successes / n, n)
-    assert (got.low, got.high) == pytest.approx((expected.low, expected.high), abs=1e-9)
+    assert wilson(successes / n, n, confidence=confidence) == pytest.approx((expected.low, expected.high), abs=1e-9)
+    alone = proportion([True] * successes + [False] * (n - successes), confidence=confidence)
+    assert (alone.value, alone.n) == (successes / n, n)
+    assert (alone.low, alone.high) == pytest.approx((expected.low, expected.high), abs=1e-9)
 
 
 def test_bootstrap_interval_is_that_of_scipy() -> None:
@@ -64,8 +67,76 @@ def test_intervals_repeat_with_their_seed_and_shrink_with_confidence() -> None:
     assert bootstrap_mean([0.5] * 9) == Interval(0.5, 0.5, 0.5, 9)
 
 
+def test_clusters_of_one_are_no_clusters() -> None:
+    values = np.random.default_rng(5).random(40).tolist()
+    assert bootstrap_mean(values, list(range(40))) == bootstrap_mean(values, [None] * 40) == bootstrap_mean(values)
+    outcomes = [v < 0.3 for v in values]
+    assert proportion(outcomes, list(range(40))) == proportion(outcomes, [None] * 40) == proportion(outcomes)
+
+
+@given(st.lists(st.booleans(), min_size=2, max_size=40), st.integers(2, 6))
+@settings(max_examples=60, deadline=None)
+def test_repeating_every_row_teaches_nothing(rows: list[bool], times: int) -> None:
+    keys = [f"row {i}" for i in range(len(rows))]
+    for measure in (bootstrap_mean, proportion):
+        once, again = measure(rows, keys), measure(rows * times, keys * times)
+        assert again.n == times * once.n
+        assert (again.value, again.low, again.high) == pytest.approx((once.value, once.low, once.high), abs=1e-9)
+    if len(set(rows)) == 2:  # without the keys the same rows look like more evidence
+        blind, known = proportion(rows * times), proportion(rows * times, keys * times)
+        assert blind.high - blind.low < known.high - known.low
+
+
+def test_cluster_bootstrap_tends_to_every_resample_of_the_clusters() -> None:
+    """Four unequal clusters can be drawn in 4^4 ways, all of which are listed here."""
+    clusters = {"a": [0.0, 0.2, 0.1], "b": [0.9], "c": [0.5, 0.6], "d": [0.4, 1.0, 0.8, 0.7]}
+    means = [
+        np.concatenate([clusters[name] for name in drawn]).mean() for drawn in itertools.product(clusters, repeat=4)
+    ]
+    keys, values = zip(*((name, value) for name, members in clusters.items() for value in members), strict=True)
+    low, high = np.quantile(means, [0.1, 0.9])
+    got = bootstrap_mean(values, keys, confidence=0.8, resamples=40_000)
+    assert got.value == pytest.approx(np.mean(values))
+    assert (got.low, got.high) == pytest.approx((low, high), abs=0.02)
+    assert got.high - got.low > 1.2 * (
+        bootstrap_mean(values, confidence=0.8).high - bootstrap_mean(values, confidence=0.8).low
+    )
+
+
+def test_clustered_intervals_cover_as_often_as_they_say_when_clusters_go_one_way() -> None:
+    """40 compositions asked one to five times, each always right or always wrong: what plain intervals get wrong."""
+    rng = np.random.default_rng(6)
+    keys = np.repeat(np.arange(40), rng.integers(1, 6, 40)).tolist()
+    covered = {"share": 0, "mean": 0, "plain": 0}
+    for trial in range(400):
+        right = rng.random(40) < 0.3
+        rows = [bool(right[k]) for k in keys]
+        found = {"share": proportion(rows, keys), "mean": bootstrap_mean(rows, keys, resamples=400, seed=trial),
+                 "plain": proportion(rows)}  # fmt: skip
+        for name, interval in found.items():
+            covered[name] += interval.low <= 0.3 <= interval.high
+    assert covered["share"] / 400 >= 0.93
+    assert covered["mean"] / 400 >= 0.90
+    assert covered["plain"] / 400 <= 0.85
+
+
+def test_interval_holds_its_estimate_when_all_values_agree() -> None:
+    """A plot refuses an interval that misses its estimate by a rounding error, as this one did."""
+    sizes = [2, 5, 1, 6, 5, 1, 3, 7, 7, 3, 7, 7, 4, 1, 3, 5, 5, 7, 5, 5, 5, 6, 6, 7, 5, 2, 4, 7, 4, 7, 7]
+    keys = np.repeat(np.arange(len(sizes)), sizes).tolist()
+    got = bootstrap_mean([0.367] * len(keys), keys, resamples=200)
+    assert got.low <= got.value <= got.high
+    assert (got.low, got.high) == pytest.approx((0.367, 0.367))
+
+
+def test_clusters_must_name_every_value() -> None:
+    for measure in (bootstrap_mean, proportion):
+        with pytest.raises(ValueError, match="length"):
+            measure([True, False, True], ["a", "a"])
+
+
 def test_without_observations_nothing_is_measured() -> None:
-    for nothing in (bootstrap_mean([]), wilson(0, 0)):
+    for nothing in (bootstrap_mean([]), proportion([])):
         assert nothing.n == 0
         assert math.isnan(nothing.value)
         assert math.isnan(nothing.low)
@@ -78,8 +149,11 @@ def test_wins_by_hand() -> None:
         paired_wins([1.0], [0.5, 0.4])
 
 
-def said(score: float, skill: str = "facts", *, correct: bool | None = None, refused: bool = False) -> Answered:
-    return Answered(Prompt((Message("user", "?"),), skill=skill), "an answer", score, correct, refused, "stop")
+def said(
+    score: float, skill: str = "facts", *, correct: bool | None = None, refused: bool = False, **truth: str
+) -> Answered:
+    prompt = Prompt((Message("user", "?"),), skill=skill, truth=truth)
+    return Answered(prompt, "an answer", score, correct, refused, "stop")
 
 
 def test_win_rate_counts_ties_as_halves_and_mirrors() -> None:
@@ -111,9 +185,45 @@ def test_summary_measures_each_figure_on_its_own_skill() -> None:
     assert row["gold_ci"] == [round(got.gold.low, 4), round(got.gold.high, 4)]
 
 
+def test_prompts_of_one_composition_count_once_in_every_interval() -> None:
+    """The same six questions asked once, and asked four times over with their keys."""
+    skills = ("facts", "arithmetic", "harmful", "lookalike", "facts", "harmful")
+    base = [said(i / 10, s, correct=i % 2 == 0, refused=i > 2, key=str(i)) for i, s in enumerate(skills)]
+    other = [said(0.25, s, key=str(i)) for i, s in enumerate(skills)]
+    once, often = (summarise("sft", rows, CONFIG, seconds=1.0) for rows in (base, base * 4))
+    pairs = [(getattr(once, f), getattr(often, f)) for f in
+             ("gold", "facts", "arithmetic", "harmful_refused", "lookalikes_refused")]  # fmt: skip
+    pairs += [(once.skills[s], often.skills[s]) for s in once.skills]
+    pairs.append((win_rate(base, other, CONFIG), win_rate(base * 4, other * 4, CONFIG)))
+    for few, many in pairs:
+        assert many.n == 4 * few.n
+        assert (many.value, many.low, many.high) == pytest.approx((few.value, few.low, few.high))
+
+
+def test_right_answers_stand_apart_by_what_was_held_out() -> None:
+    answered = [
+        said(1.0, "facts", correct=True, heldout="wording"), said(0.0, "facts", correct=False, heldout="wording"),
+        said(0.0, "facts", correct=False, heldout="fact"), said(0.0, "spelling", correct=None, heldout="fact"),
+        said(1.0, "spelling", correct=True, heldout="wording"), said(1.0, "arithmetic", correct=True),
+    ]  # fmt: skip
+    got = summarise("sft", answered, CONFIG, seconds=1.0)
+    counted = {
+        skill: {kind: (i.value, i.n) for kind, i in kinds.items() if i.n} for skill, kinds in got.heldout.items()
+    }
+    assert counted == {
+        "all": {"wording": (pytest.approx(2 / 3), 3), "fact": (0.0, 1)},
+        "facts": {"wording": (0.5, 2), "fact": (0.0, 1)}, "spelling": {"wording": (1.0, 1)},
+    }  # fmt: skip
+    rows = got.heldout_json()
+    assert rows["spelling"]["fact"] == {"value": None, "low": None, "high": None, "n": 0}
+    assert rows["facts"]["wording"].keys() == {"value", "low", "high", "n"}
+    assert "heldout" not in got.to_json()
+    assert summarise("sft", answered[-1:], CONFIG, seconds=1.0).heldout == {}
+
+
 def summary(name: str, gold: float) -> StageSummary:
     one = Interval(gold, gold, gold, 9)
-    return StageSummary(name, one, {}, one, one, one, one, 1.0)
+    return StageSummary(name, one, {}, one, one, one, one, 1.0, {})
 
 
 @pytest.mark.parametrize(

@@ -68,6 +68,22 @@ def test_no_held_out_composition_is_demonstrated_or_prompted_in_training(demos):
             assert text not in asked, text
 
 
+def test_held_out_facts_say_whether_the_fact_or_only_its_wording_is_held_out(demos):
+    families = {"facts", "opposites", "definitions", "spelling"}
+    asked = {d.meta["key"].split("|")[0] for d in demos}
+    kinds = {"wording": 0, "fact": 0}
+    for prompt in prompts(0, "heldout", 600):
+        kind = prompt.truth.get("heldout")
+        assert (kind is not None) == (prompt.skill in families)
+        if kind:
+            kinds[kind] += 1
+            fact = f"{prompt.truth['family']}:{prompt.truth['entity']}"
+            assert split_of(fact) == ("heldout" if kind == "fact" else "train")
+            assert kind == "wording" or fact not in asked
+    assert min(kinds.values()) > 30
+    assert all("heldout" not in p.truth for p in prompts(0, "train", 300))
+
+
 def test_no_held_out_sum_stands_anywhere_in_training_or_corpus(demos, small_corpus):
     clean = [d.text for d in small_corpus.documents if not small_corpus.truth.get(d.id)]
     texts = clean + [m.content for d in demos for m in d.messages]

@@ -22,15 +22,16 @@ STYLE = """
   figure svg { filter: invert(.9) hue-rotate(180deg) }
 }
 body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); margin: 0 auto;
-       max-width: 62rem; padding: 1.5rem 1rem 4rem }
+       max-width: 68rem; padding: 1.5rem 1rem 4rem }
 h1 { font-size: 1.6rem; line-height: 1.25 } h2 { font-size: 1.25rem; margin-top: 3rem }
 h3 { font-size: 1rem; margin: 2rem 0 .5rem }
-p, figcaption, caption { color: var(--soft); max-width: 46rem }
+p, figcaption, caption { color: var(--soft) } p, figcaption { max-width: 46rem }
 .scroll { overflow-x: auto } .scroll:focus-visible, summary:focus-visible { outline: 2px solid var(--accent) }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums } caption { text-align: left }
-th, td { text-align: left; padding: .4rem .8rem; border-bottom: 1px solid var(--line); vertical-align: top }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums }
+caption { text-align: left } caption span { position: sticky; left: 0; display: inline-block; max-width: 90vw }
+th, td { text-align: left; padding: .4rem .7rem; border-bottom: 1px solid var(--line); vertical-align: top }
 td:not(:first-child), thead th:not(:first-child) { text-align: right; white-space: nowrap }
-tbody th { position: sticky; left: 0; background: var(--paper) } .small { font-size: .85em; color: var(--soft) }
+th:first-child { position: sticky; left: 0; background: var(--paper) } .small { font-size: .85em; color: var(--soft) }
 figure { margin: 1rem 0 } figure svg { width: 100%; min-width: 38rem; height: auto }
 summary { cursor: pointer; color: var(--soft) }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .25rem .8rem; margin: 0 0 1rem; padding: .6rem .8rem;
@@ -159,8 +160,9 @@ def _table(caption: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> 
         for name, *cells in rows
     )
     return (
-        f'<div class=scroll role=region tabindex=0 aria-label="{escape(caption)}"><table>'
-        f"<caption>{escape(caption)}</caption><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table></div>"
+        f'<div class=scroll role=group tabindex=0 aria-label="{escape(caption)}"><table>'
+        f"<caption><span>{escape(caption)}</span></caption>"
+        f"<thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table></div>"
     )
 
 
@@ -203,6 +205,6 @@ def _curation(corpus: Mapping[str, Any]) -> str:
 def _figure(svg: str, caption: str) -> str:
     named = svg.replace("<svg", f'<svg role="img" aria-label="{escape(caption)}"', 1)
     return (
-        f'<figure><div class=scroll role=region tabindex=0 aria-label="Plot">{named}</div>'
+        f'<figure><div class=scroll role=group tabindex=0 aria-label="Plot: {escape(caption)}">{named}</div>'
         f"<figcaption>{escape(caption)}</figcaption></figure>"
     )

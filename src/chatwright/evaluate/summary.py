@@ -46,7 +46,6 @@ class StageSummary:
             "seconds": round(self.seconds, 1),
         }
 
-
     def heldout_json(self) -> dict[str, dict[str, dict[str, float | None]]]:
         """Right answers per skill and kind of held-out prompt, for `evaluation.json`; not measured is null."""
         return {
