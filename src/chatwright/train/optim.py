@@ -2,8 +2,8 @@
 
 Muon (Jordan 2024) replaces a matrix gradient by the nearest orthogonal matrix of its momentum. The polar factor is
 found by five steps of Polar Express (Amsel et al. 2025), which needs only multiplications; matrices of one shape go
-through together, in bfloat16 where the activations are, as the method was published. `torch.optim.Muon` does so
-whatever the machine, which is ten times slower on CPUs without it.
+through together, in bfloat16 where the activations are. `torch.optim.Muon` uses it whatever the machine, which is ten
+times slower on CPUs without it.
 """
 
 from __future__ import annotations
@@ -27,12 +27,17 @@ POLAR_EXPRESS = (
 )
 
 
+SAFETY = 1.01
+"""All steps but the last aim this much lower, or bfloat16's rounding carries a singular value so high that the next step
+diverges: without it a starter base model in bfloat16 learned nothing."""
+
+
 def orthogonalise(matrices: Tensor) -> Tensor:
     """The polar factor of each matrix (batch rows columns): singular values near 1, same singular vectors."""
     tall = matrices.shape[-2] > matrices.shape[-1]
     x = matrices.mT if tall else matrices
     x = x / (x.norm(dim=(-2, -1), keepdim=True) * 1.02 + 1e-7)
-    for a, b, c in POLAR_EXPRESS:
+    for a, b, c in (*((a / SAFETY, b / SAFETY**3, c / SAFETY**5) for a, b, c in POLAR_EXPRESS[:-1]), POLAR_EXPRESS[-1]):
         gram = x @ x.mT
         x = a * x + (b * gram + c * gram @ gram) @ x
     return x.mT if tall else x
