@@ -28,7 +28,7 @@ POLAR_EXPRESS = (
 
 
 SAFETY = 1.01
-"""All steps but the last aim this much lower, or bfloat16's rounding carries a singular value so high that the next step
+"""All steps but the last aim this much lower, or bfloat16 carries a singular value so high that the next step
 diverges: without it a starter base model in bfloat16 learned nothing."""
 
 
