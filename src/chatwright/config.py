@@ -58,6 +58,7 @@ class ModelConfig(Section):
     width: int = Field(default=128, gt=0)
     heads: int = Field(default=4, gt=0)
     kv_heads: int = Field(default=4, gt=0)
+    head_width: int = Field(default=0, ge=0, description="0: width / heads")
     mlp_width: int = Field(default=352, gt=0)
     context: int = Field(default=384, gt=8, description="longest sequence in tokens")
     rope_theta: float = 10_000.0
