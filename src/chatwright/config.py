@@ -28,7 +28,7 @@ class StarterConfig(Section):
     """The embedded world: how much of it is generated."""
 
     documents: int = Field(default=24_000, gt=0, description="corpus documents before curation")
-    demonstrations: int = Field(default=9_000, gt=0)
+    demonstrations: int = Field(default=18_000, gt=0)
     train_prompts: int = Field(default=4_000, gt=0, description="prompts that PPO and DPO may sample from")
     heldout_prompts: int = Field(default=900, gt=0, description="prompts nothing is trained on, all skills together")
     raters: int = Field(default=8, gt=0, description="simulated people who rank")
@@ -56,8 +56,8 @@ class ModelConfig(Section):
 
     layers: int = Field(default=4, gt=0)
     width: int = Field(default=128, gt=0)
-    heads: int = Field(default=4, gt=0)
-    kv_heads: int = Field(default=4, gt=0)
+    heads: int = Field(default=1, gt=0)
+    kv_heads: int = Field(default=1, gt=0)
     head_width: int = Field(default=0, ge=0, description="0: width / heads")
     mlp_width: int = Field(default=352, gt=0)
     context: int = Field(default=384, gt=8, description="longest sequence in tokens")
@@ -91,22 +91,22 @@ class TrainConfig(Section):
 
 
 class PretrainConfig(TrainConfig):
-    tokens: int = Field(default=1_200_000, gt=0, description="tokens seen in all")
+    tokens: int = Field(default=1_600_000, gt=0, description="tokens seen in all")
     minutes: float = Field(default=0, ge=0, description="if above 0: stop after this many minutes of training instead")
 
 
 class SftConfig(TrainConfig):
     optim: OptimConfig = OptimConfig(muon_lr=0.02, adam_lr=0.01)
     sequence: int = Field(default=256, gt=8, description="tokens in one packed row, and in the longest conversation")
-    epochs: float = Field(default=2.5, gt=0)
+    epochs: float = Field(default=2.0, gt=0)
 
 
 class RewardConfig(TrainConfig):
-    optim: OptimConfig = OptimConfig(muon_lr=0.004, adam_lr=0.001)
+    optim: OptimConfig = OptimConfig(muon_lr=0.008, adam_lr=0.002)
     batch_tokens: int = Field(default=2048, gt=0)
     epochs: float = Field(default=2.0, gt=0)
     responses: int = Field(default=4, ge=2, le=9, description="K responses ranked per prompt")
-    prompts: int = Field(default=900, gt=0, description="prompts that are ranked")
+    prompts: int = Field(default=1_200, gt=0, description="prompts that are ranked")
     temperature: float = Field(default=1.0, gt=0, description="at which the ranked responses are sampled")
     center: float = Field(default=0.01, ge=0, description="weight of the squared mean reward of a pair")
     holdout_fraction: float = Field(default=0.12, gt=0, lt=1)
@@ -119,7 +119,7 @@ class PpoConfig(TrainConfig):
     checkpoint_every: int = Field(default=2, gt=0, description="iterations")
     evaluate_every: int = Field(default=8, gt=0, description="iterations")
     sequence: int = Field(default=256, gt=8, description="tokens in one packed row")
-    iterations: int = Field(default=28, gt=0, description="rollout batches")
+    iterations: int = Field(default=32, gt=0, description="rollout batches")
     rollouts: int = Field(default=128, gt=0, description="responses sampled per iteration")
     epochs: int = Field(default=1, gt=0, description="passes over one rollout batch")
     minibatches: int = Field(default=4, gt=0, description="optimiser steps per pass")
