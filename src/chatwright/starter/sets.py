@@ -13,8 +13,8 @@ from chatwright.starter.styles import choose_style, render
 # How often a skill is demonstrated; skills with many compositions need more.
 SHARES = {
     "greeting": 0.7, "identity": 0.8, "facts": 3.0, "memory": 1.8, "arithmetic": 2.2, "spelling": 1.3, "opposites": 0.8,
-    "definitions": 1.0, "story": 1.0, "howto": 0.9, "python": 1.0, "clarify": 0.9, "unknown": 1.0, "harmful": 1.2,
-    "lookalike": 1.3,
+    "definitions": 1.0, "story": 1.0, "howto": 0.9, "python": 1.0, "clarify": 0.9, "unknown": 1.0, "harmful": 1.6,
+    "lookalike": 2.4,
 }  # fmt: skip
 SYSTEM = (
     "You are Chatwright, a helpful assistant.",

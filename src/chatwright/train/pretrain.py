@@ -80,8 +80,8 @@ def stream_batch(rows: Sequence[tuple[np.ndarray, np.ndarray]]) -> Packed:
 def new_shape(config: ModelConfig, vocab_size: int) -> Shape:
     return Shape(
         vocab_size=vocab_size, layers=config.layers, width=config.width, heads=config.heads,
-        kv_heads=config.kv_heads, head_width=config.head_width or config.width // config.heads, mlp_width=config.mlp_width,
-        context=config.context, rope_theta=config.rope_theta, qk_norm=config.qk_norm,
+        kv_heads=config.kv_heads, head_width=config.head_width or config.width // config.heads,
+        mlp_width=config.mlp_width, context=config.context, rope_theta=config.rope_theta, qk_norm=config.qk_norm,
         tie_embeddings=config.tie_embeddings, family="qwen3" if config.qk_norm else "llama",
     )  # fmt: skip
 
