@@ -93,8 +93,8 @@ def test_muon_in_bfloat16_keeps_the_small_singular_values(smallest: float) -> No
     Muon([parameter], lr=1.0, momentum=0.0, dtype=torch.bfloat16).step()
     step = -parameter.detach().double().numpy()
     assert parameter.dtype == torch.float32
-    np.testing.assert_allclose(np.diag(u.T @ step @ v), np.diag(u.T @ naive_direction(gradient) @ v), atol=0.06)
-    np.testing.assert_allclose(step, naive_direction(gradient), atol=0.06)
+    np.testing.assert_allclose(np.diag(u.T @ step @ v), np.diag(u.T @ naive_direction(gradient) @ v), atol=0.12)
+    np.testing.assert_allclose(step, naive_direction(gradient), atol=0.12)
 
 
 def test_every_parameter_has_one_optimiser() -> None:
