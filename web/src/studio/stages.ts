@@ -21,7 +21,7 @@ export const KEY_FIGURES: Record<string, string[]> = {
   pretrain: ["bits_per_byte", "heldout_loss", "loss"],
   sft: ["gold", "heldout_loss", "loss"],
   rank: ["pairs", "comparisons"],
-  reward: ["accuracy", "loss"],
+  reward: ["pair_accuracy", "loss"],
   ppo: ["gold", "reward"],
   dpo: ["gold", "accuracy", "loss"],
   evaluate: ["win_rate", "ppo gold", "gold"],
