@@ -29,7 +29,7 @@ POLAR_EXPRESS = (
 
 SAFETY = 1.01
 """All steps but the last aim this much lower, or bfloat16 carries a singular value so high that the next step
-diverges: without it a starter base model in bfloat16 learned nothing."""
+diverges: without it a starter base model in bfloat16 reached 0.52 to 0.63 bits per byte instead of 0.36 to 0.38."""
 
 
 def orthogonalise(matrices: Tensor) -> Tensor:
