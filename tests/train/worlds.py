@@ -106,7 +106,7 @@ def run_ppo(folder: Path, progress: Progress, world: World | None = None, **chan
         **(SHARED | {"iterations": 5, "rollouts": 6, "minibatches": 2, "epochs": 2, "max_tokens": 8} | changes)
     )
     return ppo.run(config, base(folder), folder / "judge", prompts(), folder / "out", progress, seed=5, parents={},
-                   world=world)  # fmt: skip
+                   rehearse=demonstrations(), world=world)  # fmt: skip
 
 
 STAGES: dict[str, Callable[..., Artefact]] = {

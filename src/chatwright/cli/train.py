@@ -105,6 +105,9 @@ def ppo(
     data: Data,
     start: Annotated[str, typer.Option("--sft", help="The policy to begin with; also the KL reference.")] = "sft",
     reward: Annotated[str, typer.Option(help="The reward model.")] = "reward",
+    rehearse: Annotated[
+        list[Path] | None, typer.Option(help="Demonstrations to rehearse meanwhile, against forgetting (PPO-ptx).")
+    ] = None,
     workspace: Where = WORKSPACE,
     preset: Preset = "laptop",
     config: Toml = None,
@@ -114,16 +117,20 @@ def ppo(
 ) -> None:
     """Align a fine-tuned model to a reward model by PPO, on prompts: rows of {"prompt"} or {"messages"}.
 
-    Example: chatwright ppo prompts.jsonl --sft sft --reward reward --set ppo.kl_coef=0.05
+    Example: chatwright ppo prompts.jsonl --rehearse demonstrations.jsonl --set ppo.kl_coef=0.05
     """
     from chatwright.cycle import run as stages
-    from chatwright.records import Prompt
+    from chatwright.records import Demonstration, Prompt
 
     settings = settings_of(preset, config, set, seed=seed)
     with open_run(settings, workspace) as run:
         policy = find(run.workspace, start, "sft", "ppo", "dpo", "model")
         judge = find(run.workspace, reward, "reward")
-        artefact = stages.ppo_aligned(run, policy, judge, _rows(run, data, Prompt.from_json), _parents(data))
+        prompts, parents = _rows(run, data, Prompt.from_json), _parents(data)
+        known = _rows(run, rehearse, Demonstration.from_json) if rehearse else []
+        if rehearse:
+            parents["rehearsed"] = _parents(rehearse)["files"]
+        artefact = stages.ppo_aligned(run, policy, judge, prompts, parents, known)
         register(run, artefact, alias="ppo")
     tell(run, artefact, json)
 

@@ -81,9 +81,7 @@ def make_base(run: Run, made: Made) -> Artefact:
 
 
 def make_sft(run: Run, made: Made) -> Artefact:
-    world = made["world"]
-    rows = read_all([world.path / "demonstrations.jsonl.gz"], Demonstration.from_json, whole=True)
-    return stages.fine_tuned(run, made["base"], rows, {"world": world.id})
+    return stages.fine_tuned(run, made["base"], demonstrations(made), {"world": made["world"].id})
 
 
 def make_comparisons(run: Run, made: Made) -> Artefact:
@@ -119,6 +117,10 @@ def make_comparisons(run: Run, made: Made) -> Artefact:
     return run.artefact("comparisons", asked, parents, make)
 
 
+def demonstrations(made: Made) -> list[Demonstration]:
+    return read_all([made["world"].path / "demonstrations.jsonl.gz"], Demonstration.from_json, whole=True)
+
+
 def train_prompts(made: Made) -> list[Prompt]:
     return read_all([made["world"].path / "train_prompts.jsonl.gz"], Prompt.from_json, whole=True)
 
@@ -133,7 +135,8 @@ def make_reward(run: Run, made: Made) -> Artefact:
 
 
 def make_ppo(run: Run, made: Made) -> Artefact:
-    return stages.ppo_aligned(run, made["sft"], made["reward"], train_prompts(made), {"world": made["world"].id})
+    world = {"world": made["world"].id}
+    return stages.ppo_aligned(run, made["sft"], made["reward"], train_prompts(made), world, demonstrations(made))
 
 
 def make_dpo(run: Run, made: Made) -> Artefact:

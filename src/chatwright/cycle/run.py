@@ -179,14 +179,20 @@ def reward_model(run: Run, start: Artefact, rows: Sequence[Comparison], data: di
 
 
 def ppo_aligned(
-    run: Run, start: Artefact, reward: Artefact, prompts: Sequence[Prompt], data: dict[str, str]
+    run: Run,
+    start: Artefact,
+    reward: Artefact,
+    prompts: Sequence[Prompt],
+    data: dict[str, str],
+    rehearse: Sequence[Demonstration] = (),
 ) -> Artefact:
+    """PPO on `prompts`; `data` names where these and the demonstrations to `rehearse` come from."""
     config = run.settings.ppo
     parents = {"sft": start.id, "reward": reward.id, **data}
     return run.artefact(
         "ppo", config.model_dump(), parents,
         lambda out: ppo.run(config, start.path, reward.path, prompts, out, run.progress, seed=run.settings.seed,
-                            parents=parents, world=run.world, sample=run.sampler(start.path)),
+                            parents=parents, rehearse=rehearse, world=run.world, sample=run.sampler(start.path)),
         together=True,
     )  # fmt: skip
 

@@ -1,7 +1,8 @@
 """Proximal policy optimisation from human feedback (Ouyang et al. 2022; Schulman et al. 2017).
 
 An iteration samples answers with the engine, scores them with the reward model, prices every token's departure from
-the SFT model, estimates advantages with a value model that began as the reward model, and takes a few clipped steps. A
+the SFT model, estimates advantages with a value model that began as the reward model, and takes a few clipped steps.
+Demonstrations, where given, are rehearsed in the same steps, so that what they taught is not forgotten (PPO-ptx). A
 run is a pure function of its inputs and seed: killed between iterations, it goes on to the same bits.
 """
 
@@ -24,15 +25,16 @@ from chatwright.machine import compute_dtype
 from chatwright.model.checkpoint import load_checkpoint, load_decoder, save_descendant
 from chatwright.model.decoder import Decoder
 from chatwright.model.logprobs import token_logprobs
+from chatwright.model.measure import language_loss
 from chatwright.model.packing import Example, Packed, best_fit, deal, hidden_states, pack, predicted
 from chatwright.progress import Progress, Stage
-from chatwright.records import Prompt
+from chatwright.records import Demonstration, Prompt
 from chatwright.train.distributed import World
 from chatwright.train.loop import Trainer, finish_model, load_state, save_state
 from chatwright.train.losses import ppo_policy_loss, ppo_value_loss
 from chatwright.train.rollouts import Rollouts, collect, values_of
 from chatwright.train.scoring import ScoringModel, load_scoring
-from chatwright.train.sft import source_of
+from chatwright.train.sft import packed_batches, prepare, source_of
 from chatwright.workspace import STATE_FOLDER, Artefact
 
 
@@ -45,6 +47,14 @@ class Minibatch:
     advantages: Tensor
     old_values: Tensor
     returns: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Rehearsal:
+    """Packed demonstrations; `scale` turns their summed loss into what it weighs beside the summed policy loss."""
+
+    packed: Packed
+    scale: float
 
 
 def minibatch(rollouts: Rollouts, chosen: Sequence[int], width: int, device: str = "cpu") -> Minibatch:
@@ -63,7 +73,13 @@ def minibatch(rollouts: Rollouts, chosen: Sequence[int], width: int, device: str
 
 
 def policy_loss(config: PpoConfig, dtype: torch.dtype) -> Any:
-    def loss(model: Decoder, batch: Minibatch) -> tuple[Tensor, dict[str, float]]:
+    """The clipped objective on answers; on rehearsed demonstrations ptx_coef E[-log pi] (Ouyang et al. 2022, eq. 2)."""
+    rehearse = language_loss(dtype)
+
+    def loss(model: Decoder, batch: Minibatch | Rehearsal) -> tuple[Tensor, dict[str, float]]:
+        if isinstance(batch, Rehearsal):
+            scaled = rehearse(model, batch.packed)[0] * batch.scale
+            return scaled, {"ptx_loss": float(scaled.detach()) / config.ptx_coef}
         hidden, targets, _ = predicted(model, batch.packed, dtype)
         logprobs, entropy = token_logprobs(hidden, model.head, targets, config.temperature)
         each, ratio = ppo_policy_loss(logprobs, batch.old_logprobs, batch.advantages, config.clip_range)
@@ -90,7 +106,14 @@ class PpoRun:
     """The four models of PPO and one iteration over them."""
 
     def __init__(
-        self, config: PpoConfig, start: Path, reward: Path, prompts: Sequence[Prompt], seed: int, world: World
+        self,
+        config: PpoConfig,
+        start: Path,
+        reward: Path,
+        prompts: Sequence[Prompt],
+        seed: int,
+        world: World,
+        rehearse: Sequence[Demonstration] = (),
     ) -> None:
         world.refuse_shards("ppo")
         if config.rollouts // config.minibatches < world.size:
@@ -117,6 +140,10 @@ class PpoRun:
         if not self.prompts:
             raise InputError(f"no prompt leaves room for an answer of {config.max_tokens} tokens")
         self.too_long = len(rendered) - len(self.prompts)
+        width = min(config.sequence, self.policy.shape.context)
+        known = prepare(checkpoint.template, rehearse, width).examples if config.ptx_coef else []
+        per_step, micro = max(world.size, config.ptx_tokens // width), max(1, config.micro_tokens // width)
+        self.rehearsals = packed_batches(known, width, per_step, micro, seed, world)[1] if known else None
 
     @property
     def trainers(self) -> dict[str, Trainer]:
@@ -160,10 +187,19 @@ class PpoRun:
                 parts = self._micro(rollouts, mine)
                 batches = [minibatch(rollouts, part, width, self.world.device) for part in parts]
                 weight = float(sum(len(b.returns) for b in batches))
-                report = self.policy_trainer.step(batches, policy_loss(config, self.dtype), weight, progress)
+                mixed = [*batches, *self._rehearse(self.policy_trainer.step_number, weight)]
+                report = self.policy_trainer.step(mixed, policy_loss(config, self.dtype), weight, progress)
                 values = self.value_trainer.step(batches, value_loss(config, self.dtype), weight, progress)
                 reports.append({"loss": report.loss, "value_loss": values.loss, **report.figures})
         return reports
+
+    def _rehearse(self, step: int, weight: float) -> list[Rehearsal]:
+        """Demonstrations for the step beside answers of `weight` actions; their gradients add up before it is taken."""
+        if self.rehearsals is None:
+            return []
+        batches, words = self.rehearsals(step)
+        actions, words = self.world.sum([weight, words])
+        return [Rehearsal(packed, self.config.ptx_coef * actions / words) for packed in batches]
 
     def _micro(self, rollouts: Rollouts, chosen: list[int]) -> list[list[int]]:
         """`chosen` in pieces of at most about micro_tokens tokens."""
@@ -189,11 +225,15 @@ def run(
     *,
     seed: int,
     parents: dict[str, str],
+    rehearse: Sequence[Demonstration] = (),
     world: World | None = None,
     sample: Any = None,
 ) -> Artefact:
-    """Aligns the SFT model in `start` to the reward model in `reward` on `prompts`, into `out`."""
-    ppo = PpoRun(config, start, reward, prompts, seed, world or World())
+    """Aligns the SFT model in `start` to the reward model in `reward` on `prompts`, into `out`.
+
+    `rehearse` are the demonstrations of PPO-ptx; without them it is plain PPO.
+    """
+    ppo = PpoRun(config, start, reward, prompts, seed, world or World(), rehearse)
     state = out / STATE_FOLDER
     saved = load_state(state, ppo.trainers) or {}
     curve: list[dict[str, float]] = list(saved.get("curve", []))
@@ -212,7 +252,7 @@ def run(
                "seconds": round(ppo.policy_trainer.seconds + ppo.value_trainer.seconds, 2)}  # fmt: skip
     return finish_model(
         out, ppo.policy_trainer, lambda weights: save_descendant(out, start, weights), kind="ppo", name="ppo",
-        parents=parents, config=config.model_dump(), seed=seed, figures=figures, source=source_of(prompts),
+        parents=parents, config=config.model_dump(), seed=seed, figures=figures, source=source_of([*prompts, *rehearse]),
     )  # fmt: skip
 
 
