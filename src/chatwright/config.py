@@ -30,7 +30,7 @@ class StarterConfig(Section):
     documents: int = Field(default=24_000, gt=0, description="corpus documents before curation")
     demonstrations: int = Field(default=18_000, gt=0)
     train_prompts: int = Field(default=4_000, gt=0, description="prompts that PPO and DPO may sample from")
-    heldout_prompts: int = Field(default=900, gt=0, description="prompts nothing is trained on, all skills together")
+    heldout_prompts: int = Field(default=1200, gt=0, description="prompts nothing is trained on, all skills together")
     raters: int = Field(default=8, gt=0, description="simulated people who rank")
 
 

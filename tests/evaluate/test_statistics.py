@@ -129,10 +129,27 @@ def test_interval_holds_its_estimate_when_all_values_agree() -> None:
     assert (got.low, got.high) == pytest.approx((0.367, 0.367))
 
 
+def test_weights_count_as_repeated_clusters_would() -> None:
+    """A weight of 3 for all rows of a cluster leaves mean and interval those of the weighted ratio, by brute force."""
+    clusters = {"a": [0.0, 0.2], "b": [0.9], "c": [0.5, 0.6, 0.1]}
+    weight = {"a": 1.0, "b": 3.0, "c": 0.5}
+    means = []
+    for drawn in itertools.product(clusters, repeat=3):
+        rows = [(weight[name], value) for name in drawn for value in clusters[name]]
+        means.append(sum(w * v for w, v in rows) / sum(w for w, _ in rows))
+    keys, values = zip(*((name, value) for name, members in clusters.items() for value in members), strict=True)
+    got = bootstrap_mean(values, keys, [weight[key] for key in keys], confidence=0.8, resamples=40_000)
+    assert got.value == pytest.approx(np.average(values, weights=[weight[key] for key in keys]))
+    assert (got.low, got.high) == pytest.approx(np.quantile(means, [0.1, 0.9]), abs=0.02)
+    assert bootstrap_mean(values, keys, [2.0] * len(keys)) == bootstrap_mean(values, keys)
+
+
 def test_clusters_must_name_every_value() -> None:
     for measure in (bootstrap_mean, proportion):
         with pytest.raises(ValueError, match="length"):
             measure([True, False, True], ["a", "a"])
+    with pytest.raises(ValueError, match="length"):
+        bootstrap_mean([0.1, 0.2], None, [1.0])
 
 
 def test_without_observations_nothing_is_measured() -> None:

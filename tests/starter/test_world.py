@@ -7,6 +7,7 @@ import pytest
 
 from chatwright.records import Demonstration, Prompt
 from chatwright.starter import SAMPLE_PROMPTS, SKILLS, STARTERS, corpus, demonstrations, grade, prompts
+from chatwright.starter.sets import HELDOUT_DECK
 from chatwright.starter.skills.numbers import SPOKEN, sum_key
 from chatwright.starter.split import split_of
 from chatwright.starter.styles import STYLES
@@ -113,8 +114,9 @@ def test_held_out_facts_are_stated_in_the_corpus(small_corpus):
 
 
 def test_held_out_prompts_balance_the_skills_and_prefer_popular_facts():
-    rows = prompts(0, "heldout", 10 * len(SKILLS))
-    assert {skill: sum(p.skill == skill for p in rows) for skill in SKILLS} == dict.fromkeys(SKILLS, 10)
+    rows = prompts(0, "heldout", 10 * len(HELDOUT_DECK))
+    more = {"facts": 40, "arithmetic": 30}
+    assert {skill: sum(p.skill == skill for p in rows) for skill in SKILLS} == dict.fromkeys(SKILLS, 10) | more
     rng = random.Random(0)
     drawn = [choose_fact(rng, "facts", "heldout") for _ in range(2000)]
     ranks = [f.rank for f in drawn if f.family.table == "countries"]

@@ -34,6 +34,7 @@ UNMEASURED = Interval(math.nan, math.nan, math.nan, 0)
 def bootstrap_mean(
     values: Sequence[float],
     clusters: Sequence[Hashable] | None = None,
+    weights: Sequence[float] | None = None,
     *,
     confidence: float = 0.95,
     resamples: int = 2000,
@@ -43,12 +44,12 @@ def bootstrap_mean(
     section 3.8).
 
     `clusters` names the cluster of every value; None stands for a cluster of its own, and without `clusters` every
-    value does. The interval is somewhat narrow where clusters are few (below about 30). Raises ValueError where the
-    two differ in length.
+    value does. With `weights` it is the weighted mean. The interval is somewhat narrow where clusters are few (below
+    about 30). Raises ValueError where the arguments differ in length.
     """
     if not len(values):
         return UNMEASURED
-    sums, sizes = _cluster_totals(values, clusters)
+    sums, sizes = _cluster_totals(values, clusters, weights)
     generator = np.random.Generator(np.random.Philox(key=seed))
     drawn = generator.integers(0, len(sums), (resamples, len(sums)))
     means = sums[drawn].sum(axis=1) / sizes[drawn].sum(axis=1)
@@ -88,13 +89,17 @@ def wilson(share: float, n: float, *, confidence: float = 0.95) -> tuple[float, 
     return max(0.0, centre - half), min(1.0, centre + half)
 
 
-def _cluster_totals(values: Sequence[float], clusters: Sequence[Hashable] | None) -> tuple[np.ndarray, np.ndarray]:
-    """Sum and size of every cluster, in the order in which the clusters first appear."""
-    if clusters is None:
-        clusters = [None] * len(values)
+def _cluster_totals(
+    values: Sequence[float], clusters: Sequence[Hashable] | None, weights: Sequence[float] | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Weighted sum and weight of every cluster, in the order in which the clusters first appear."""
+    clusters = [None] * len(values) if clusters is None else clusters
+    each = np.ones(len(values)) if weights is None else np.asarray(weights, np.float64)
+    if not len(values) == len(clusters) == len(each):
+        raise ValueError(f"{len(values)} values, {len(clusters)} clusters and {len(each)} weights differ in length")
     numbers: dict[Hashable, int] = {}
     belongs = [numbers.setdefault(object() if c is None else c, len(numbers)) for c in clusters]
-    return np.bincount(belongs, weights=np.asarray(values, np.float64)), np.bincount(belongs)
+    return np.bincount(belongs, weights=each * np.asarray(values, np.float64)), np.bincount(belongs, weights=each)
 
 
 def paired_wins(ours: Sequence[float], theirs: Sequence[float], *, tolerance: float = 1e-9) -> list[float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -66,11 +67,11 @@ def _number(value: float) -> float | None:
 
 
 def summarise(name: str, answered: Sequence[Answered], config: EvaluateConfig, *, seconds: float) -> StageSummary:
-    """Gold scores by bootstrap, proportions by Wilson's interval; prompts of one composition count as a cluster."""
+    """Gold scores by bootstrap, each skill weighing the same; proportions by Wilson's interval; prompts of one
+    composition count as a cluster."""
 
     def mean(rows: Sequence[Answered]) -> Interval:
-        scores = [a.score for a in rows]
-        return bootstrap_mean(scores, _compositions(rows), confidence=config.confidence, resamples=config.bootstrap)
+        return _mean([a.score for a in rows], rows, config)
 
     by_skill = {skill: [a for a in answered if a.prompt.skill == skill] for skill in _skills(answered)}
     return StageSummary(
@@ -87,9 +88,17 @@ def summarise(name: str, answered: Sequence[Answered], config: EvaluateConfig, *
 
 
 def win_rate(ours: Sequence[Answered], theirs: Sequence[Answered], config: EvaluateConfig) -> Interval:
-    """How often our answer to the same prompt scores higher, ties counting half, bootstrap over compositions."""
-    wins = paired_wins([a.score for a in ours], [a.score for a in theirs])
-    return bootstrap_mean(wins, _compositions(ours), confidence=config.confidence, resamples=config.bootstrap)
+    """How often our answer to the same prompt scores higher, ties counting half; mean and interval as for gold."""
+    return _mean(paired_wins([a.score for a in ours], [a.score for a in theirs]), ours, config)
+
+
+def _mean(values: Sequence[float], rows: Sequence[Answered], config: EvaluateConfig) -> Interval:
+    """The mean over prompts in which every skill weighs the same, with its bootstrap over compositions."""
+    counts = Counter(a.prompt.skill for a in rows)
+    weights = [1 / counts[a.prompt.skill] for a in rows]
+    return bootstrap_mean(
+        values, _compositions(rows), weights, confidence=config.confidence, resamples=config.bootstrap
+    )
 
 
 def _compositions(answered: Sequence[Answered]) -> list[str | None]:

@@ -16,6 +16,9 @@ SHARES = {
     "definitions": 1.0, "story": 1.0, "howto": 0.9, "python": 1.0, "clarify": 0.9, "unknown": 1.0, "harmful": 1.6,
     "lookalike": 2.4,
 }  # fmt: skip
+# Held-out prompts are dealt over this deck, one after the other. Facts and sums come up more often, because their share
+# of right answers is small and must be known to a few points; figures over all skills weigh each skill the same.
+HELDOUT_DECK: tuple[str, ...] = (*SKILLS, "facts", "arithmetic", "facts", "arithmetic", "facts")
 SYSTEM = (
     "You are Chatwright, a helpful assistant.",
     "You are a friendly AI assistant.",
@@ -61,12 +64,13 @@ def _earlier(rng: random.Random, case: Case) -> tuple[Message, ...]:
 
 
 def prompts(seed: int, split: Split, count: int) -> list[Prompt]:
-    """`count` different prompts, balanced over the skills (one skill after the other), each with its truth."""
+    """`count` different prompts, one skill after the other (held out: see HELDOUT_DECK), each with its truth."""
     rng = generator(seed, "prompts", split)
     seen: set[str] = set()
     made: list[Prompt] = []
+    deck = HELDOUT_DECK if split == "heldout" else SKILLS
     for number in range(count):
-        skill = SKILLS[number % len(SKILLS)]
+        skill = deck[number % len(deck)]
         made.append(_prompt(rng, skill, split, seen))
     return made
 
