@@ -71,6 +71,9 @@ class OptimConfig(Section):
 
     muon_lr: float = Field(default=0.02, ge=0)
     adam_lr: float = Field(default=0.015, ge=0)
+    embed_lr: float = Field(default=0, ge=0, description="AdamW's for untied input embeddings; 0: adam_lr")
+    muon_momentum: float = Field(default=0.95, ge=0, lt=1)
+    adam_beta1: float = Field(default=0.9, ge=0, lt=1)
     weight_decay: float = Field(default=0.0, ge=0)
     warmup: float = Field(default=0.02, ge=0, le=1, description="fraction of the steps")
     decay: float = Field(default=0.5, ge=0, le=1, description="fraction of the steps, linear, at the end")

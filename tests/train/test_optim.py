@@ -113,6 +113,22 @@ def test_every_parameter_has_one_optimiser() -> None:
     assert adam.param_groups[0]["weight_decay"] == 0.0
 
 
+def test_embeddings_have_a_rate_of_their_own_only_where_they_are_not_the_head() -> None:
+    config = OptimConfig(adam_lr=0.25, embed_lr=0.75, muon_momentum=0.8, adam_beta1=0.6)
+    for tied, rates in ((False, {"model.embed_tokens.weight": 0.75, "lm_head.weight": 0.25}),
+                        (True, {"model.embed_tokens.weight": 0.25})):  # fmt: skip
+        model = random_decoder(tie_embeddings=tied)
+        muon, adam = build_optimizers(model, config)
+        names = {id(p): name for name, p in model.named_parameters()}
+        found = {names[id(p)]: g["peak_lr"] for g in adam.param_groups for p in g["params"]}
+        assert rates.items() <= found.items()
+        assert {rate for name, rate in found.items() if name not in rates} == {0.25}
+        assert {g["betas"][0] for g in adam.param_groups} == {0.6}
+        assert muon.param_groups[0]["momentum"] == 0.8
+    (_, alike) = build_optimizers(random_decoder(tie_embeddings=False), OptimConfig(adam_lr=0.25))
+    assert [g["peak_lr"] for g in alike.param_groups] == [0.25]
+
+
 def test_learning_rate_is_a_trapezoid() -> None:
     config = OptimConfig(warmup=0.1, decay=0.4, final_lr=0.2)
     points = {0.0: 0.0, 0.05: 0.5, 0.1: 1.0, 0.3: 1.0, 0.6: 1.0, 0.8: 0.6, 1.0: 0.2, 1.1: 0.2}

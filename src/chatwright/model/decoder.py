@@ -213,9 +213,9 @@ def causal_mask(
 
 
 def initialise(model: Decoder, seed: int) -> Decoder:
-    """Fresh weights: normal(0, 0.02) embeddings, uniform fan-in matrices, zeros where a block writes to the stream.
+    """Fresh weights: normal embeddings, uniform fan-in matrices, zeros where a block writes to the stream.
 
-    Zero output projections make every block the identity at first (as nanochat and muP do), which lets Muon
+    Embeddings have deviation 0.5, or 0.02 where they are the output matrix too, as that always has. Zero output projections make every block the identity at first (as nanochat and muP do), which lets Muon
     start at its full learning rate.
     """
     generator = torch.Generator().manual_seed(seed)
@@ -223,6 +223,8 @@ def initialise(model: Decoder, seed: int) -> Decoder:
         for name, weight in model.named_parameters():
             if name.endswith(("o_proj.weight", "down_proj.weight")) or name.endswith("bias"):
                 weight.zero_()
+            elif "embed_tokens" in name and not model.shape.tie_embeddings:
+                weight.normal_(0.0, 0.5, generator=generator)
             elif "embed_tokens" in name or "lm_head" in name:
                 weight.normal_(0.0, 0.02, generator=generator)
             elif weight.ndim == 2:

@@ -100,13 +100,26 @@ def _like(update: Tensor, parameter: Tensor) -> Tensor:
 def build_optimizers(
     model: nn.Module, config: OptimConfig, dtype: torch.dtype = torch.float32
 ) -> list[torch.optim.Optimizer]:
-    """[Muon over the block matrices, AdamW over embeddings, heads, norms and biases]."""
-    matrices, rest = [], []
+    """[Muon over the block matrices, AdamW over embeddings, heads, norms and biases].
+
+    Input embeddings that are not the output matrix too have a rate of their own: a row is only moved by the tokens
+    that show it, and may be moved far (nanochat does the same).
+    """
+    matrices, rest, embeddings = [], [], []
+    tied = bool(getattr(getattr(model, "shape", None), "tie_embeddings", True))
     for name, parameter in model.named_parameters():
-        if parameter.requires_grad:
-            (matrices if ".layers." in f".{name}" and parameter.ndim == 2 else rest).append(parameter)
-    muon = Muon(matrices, lr=config.muon_lr, weight_decay=config.weight_decay, dtype=dtype)
-    adam = torch.optim.AdamW(rest, lr=config.adam_lr, betas=(0.9, 0.95), eps=1e-8, weight_decay=0.0, foreach=True)
+        if not parameter.requires_grad:
+            continue
+        if ".layers." in f".{name}" and parameter.ndim == 2:
+            matrices.append(parameter)
+        elif "embed_tokens" in name and config.embed_lr and not tied:
+            embeddings.append(parameter)
+        else:
+            rest.append(parameter)
+    muon = Muon(matrices, config.muon_lr, config.muon_momentum, config.weight_decay, dtype)
+    groups = [{"params": rest}, *([{"params": embeddings, "lr": config.embed_lr}] if embeddings else [])]
+    betas = (config.adam_beta1, 0.95)
+    adam = torch.optim.AdamW(groups, lr=config.adam_lr, betas=betas, eps=1e-8, weight_decay=0.0, foreach=True)
     optimizers: list[torch.optim.Optimizer] = [muon, adam]
     for optimizer in optimizers:
         for group in optimizer.param_groups:
