@@ -19,11 +19,17 @@ from typing import Any
 
 from _common import machine, need, parser, report, say
 
-SHAPES: dict[str, list[str]] = {
-    "5.5M": [f"model.{key}={value}" for key, value in
-             {"layers": 6, "width": 256, "heads": 4, "kv_heads": 4, "mlp_width": 640}.items()],
-    "2.5M": ["tokenizer.vocab_size=2048"] + [f"model.{key}={value}" for key, value in
-             {"layers": 6, "width": 192, "heads": 3, "kv_heads": 3, "mlp_width": 512}.items()],
+SHAPES: dict[str, dict[str, Any]] = {
+    "1.9M": {"layers": 4, "width": 128, "heads": 1, "kv_heads": 1, "mlp_width": 352},
+    "3.9M": {"layers": 5, "width": 192, "heads": 2, "kv_heads": 2, "head_width": 96, "mlp_width": 512},
+    "6.5M": {"layers": 6, "width": 256, "heads": 2, "kv_heads": 2, "mlp_width": 640},
+}
+SETTINGS: dict[str, Any] = {
+    "tokenizer.vocab_size": 4096, "model.context": 256, "model.tie_embeddings": False, "pretrain.sequence": 256,
+    "pretrain.batch_tokens": 2048, "pretrain.micro_tokens": 8192, "pretrain.optim.embed_lr": 0.3,
+    "pretrain.optim.muon_momentum": 0.9, "pretrain.optim.adam_beta1": 0.7, "text.holdout_fraction": 0.0,
+    # Only before the first step and after the last: a measurement in between would cost time, not budget.
+    "pretrain.evaluate_every": 1_000_000, "pretrain.checkpoint_every": 1_000_000,
 }  # fmt: skip
 HELDOUT_ARTICLES, HELDOUT_TOKENS = 1_000, 262_144
 XZ_BYTES = 30_000_000
@@ -33,14 +39,10 @@ QUOTED = {"xz_conditioned": 2.062, "nanochat_5_minutes_bf16": 1.960}
 def settings(chosen: Any) -> Any:
     from chatwright.config import load_settings
 
-    fixed = [
-        "tokenizer.vocab_size=4096", "model.context=256", "pretrain.sequence=256", "pretrain.batch_tokens=8192",
-        "pretrain.micro_tokens=8192", "text.holdout_fraction=0.0",
-        *SHAPES[chosen.shape], f"pretrain.minutes={chosen.minutes}", f"seed={chosen.seed}",
-        # Only before the first step and after the last: a measurement in between would cost time, not budget.
-        "pretrain.evaluate_every=1000000", "pretrain.checkpoint_every=1000000",
-    ]  # fmt: skip
-    return load_settings("starter", environment={}, overrides=[*fixed, *chosen.set])
+    fixed = SETTINGS | {f"model.{key}": value for key, value in SHAPES[chosen.shape].items()}
+    fixed |= {"pretrain.minutes": chosen.minutes, "seed": chosen.seed}
+    given = [f"{key}={str(value).lower()}" for key, value in fixed.items()]
+    return load_settings("starter", environment={}, overrides=[*given, *chosen.set])
 
 
 def articles(file: Path, limit: int) -> list[Any]:
@@ -111,7 +113,7 @@ def train(chosen: Any, config: Any, train_file: Path, heldout: list[Any], worksp
 def main() -> None:
     options = parser(__doc__ or "", data=True)
     options.add_argument("--minutes", type=float, default=5, help="training time")
-    options.add_argument("--shape", choices=list(SHAPES), default="5.5M")
+    options.add_argument("--shape", choices=list(SHAPES), default="1.9M", help="3.9M suits 20 minutes")
     options.add_argument("--set", action="append", default=[], help="a setting, as pretrain.optim.muon_lr=0.02")
     options.add_argument("--seed", type=int, default=1)
     options.add_argument("--workspace", type=Path, help="keeps the curated corpus for the next run")

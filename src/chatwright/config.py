@@ -63,7 +63,7 @@ class ModelConfig(Section):
     context: int = Field(default=384, gt=8, description="longest sequence in tokens")
     rope_theta: float = 10_000.0
     qk_norm: bool = True
-    tie_embeddings: bool = True
+    tie_embeddings: bool = False
 
 
 class OptimConfig(Section):
@@ -85,29 +85,30 @@ class TrainConfig(Section):
     """What every training stage shares."""
 
     optim: OptimConfig = OptimConfig()
-    batch_tokens: int = Field(default=1024, gt=0, description="tokens in one optimiser step, over all ranks")
+    batch_tokens: int = Field(default=2048, gt=0, description="tokens in one optimiser step, over all ranks")
     micro_tokens: int = Field(default=8192, gt=0, description="tokens in one forward pass on one rank")
-    sequence: int = Field(default=128, gt=8, description="tokens in one packed row")
+    sequence: int = Field(default=256, gt=8, description="tokens in one packed row")
     checkpoint_every: int = Field(default=100, gt=0, description="steps")
     evaluate_every: int = Field(default=200, gt=0, description="steps")
     precision: Literal["auto", "fp32", "bf16"] = "auto"
 
 
 class PretrainConfig(TrainConfig):
-    tokens: int = Field(default=1_600_000, gt=0, description="tokens seen in all")
+    optim: OptimConfig = OptimConfig(embed_lr=0.3, muon_momentum=0.9, adam_beta1=0.7)
+    tokens: int = Field(default=2_000_000, gt=0, description="tokens seen in all")
     minutes: float = Field(default=0, ge=0, description="if above 0: stop after this many minutes of training instead")
 
 
 class SftConfig(TrainConfig):
-    optim: OptimConfig = OptimConfig(muon_lr=0.02, adam_lr=0.01)
+    optim: OptimConfig = OptimConfig(muon_lr=0.02, adam_lr=0.01, embed_lr=0.3, muon_momentum=0.9, adam_beta1=0.7)
     sequence: int = Field(default=256, gt=8, description="tokens in one packed row, and in the longest conversation")
     epochs: float = Field(default=2.0, gt=0)
 
 
 class RewardConfig(TrainConfig):
-    optim: OptimConfig = OptimConfig(muon_lr=0.008, adam_lr=0.002)
-    batch_tokens: int = Field(default=2048, gt=0)
-    epochs: float = Field(default=2.0, gt=0)
+    optim: OptimConfig = OptimConfig(muon_lr=0.008, adam_lr=0.002, embed_lr=0.02)
+    sequence: int = Field(default=128, gt=8, description="tokens in one packed row, at least the longest answer's")
+    epochs: float = Field(default=1.0, gt=0)
     responses: int = Field(default=4, ge=2, le=9, description="K responses ranked per prompt")
     prompts: int = Field(default=1_200, gt=0, description="prompts that are ranked")
     temperature: float = Field(default=1.0, gt=0, description="at which the ranked responses are sampled")
@@ -118,11 +119,10 @@ class RewardConfig(TrainConfig):
 class PpoConfig(TrainConfig):
     """Proximal policy optimisation from a reward model (Ouyang et al. 2022; Schulman et al. 2017)."""
 
-    optim: OptimConfig = OptimConfig(muon_lr=0.003, adam_lr=0.0005, warmup=0.1, decay=0.5)
+    optim: OptimConfig = OptimConfig(muon_lr=0.003, adam_lr=0.0005, embed_lr=0.005, warmup=0.1, decay=0.5)
     checkpoint_every: int = Field(default=2, gt=0, description="iterations")
     evaluate_every: int = Field(default=8, gt=0, description="iterations")
-    sequence: int = Field(default=256, gt=8, description="tokens in one packed row")
-    iterations: int = Field(default=32, gt=0, description="rollout batches")
+    iterations: int = Field(default=36, gt=0, description="rollout batches")
     rollouts: int = Field(default=128, gt=0, description="responses sampled per iteration")
     epochs: int = Field(default=1, gt=0, description="passes over one rollout batch")
     minibatches: int = Field(default=4, gt=0, description="optimiser steps per pass")
@@ -134,7 +134,9 @@ class PpoConfig(TrainConfig):
     value_coef: float = Field(default=0.1, ge=0)
     gamma: float = Field(default=1.0, gt=0, le=1)
     gae_lambda: float = Field(default=0.95, ge=0, le=1)
-    ptx_coef: float = Field(default=1.0, ge=0, description="weight of rehearsed demonstrations, where given; 0: plain PPO")
+    ptx_coef: float = Field(
+        default=1.0, ge=0, description="weight of rehearsed demonstrations, where given; 0: plain PPO"
+    )
     ptx_tokens: int = Field(default=1024, gt=0, description="tokens of demonstrations rehearsed in one optimiser step")
     missing_end_penalty: float = Field(default=1.0, ge=0, description="taken off the reward where the end is missing")
 
@@ -142,8 +144,8 @@ class PpoConfig(TrainConfig):
 class DpoConfig(TrainConfig):
     """Direct preference optimisation (Rafailov et al. 2023)."""
 
-    optim: OptimConfig = OptimConfig(muon_lr=0.002, adam_lr=0.0005)
-    batch_tokens: int = Field(default=2048, gt=0)
+    optim: OptimConfig = OptimConfig(muon_lr=0.002, adam_lr=0.0005, embed_lr=0.005)
+    sequence: int = Field(default=128, gt=8, description="tokens in one packed row, at least the longest answer's")
     epochs: float = Field(default=2.0, gt=0)
     beta: float = Field(default=0.1, gt=0)
     label_smoothing: float = Field(default=0.0, ge=0, lt=0.5, description="cDPO: chance that a label is flipped")
@@ -191,6 +193,9 @@ class Settings(Section):
     machine: MachineConfig = MachineConfig()
 
 
+# The starter's few and small steps want short memories; longer training keeps the usual ones.
+_STEADY = {"muon_momentum": 0.95, "adam_beta1": 0.9}
+
 PRESETS: dict[str, dict[str, Any]] = {
     "starter": {},
     "tiny": {
@@ -212,35 +217,41 @@ PRESETS: dict[str, dict[str, Any]] = {
     "laptop": {
         "tokenizer": {"vocab_size": 8192},
         "model": {"layers": 8, "width": 384, "heads": 6, "kv_heads": 6, "mlp_width": 1024, "context": 1024},
-        "pretrain": {"tokens": 200_000_000, "batch_tokens": 32_768, "sequence": 512, "optim": {"adam_lr": 0.006}},
-        "sft": {"batch_tokens": 16_384, "sequence": 512, "optim": {"muon_lr": 0.005, "adam_lr": 0.0015}},
-        "reward": {"batch_tokens": 16_384, "optim": {"muon_lr": 0.002, "adam_lr": 0.0003}},
-        "ppo": {"iterations": 200, "max_tokens": 128, "optim": {"muon_lr": 0.001, "adam_lr": 0.0001}},
-        "dpo": {"batch_tokens": 16_384, "optim": {"muon_lr": 0.0005, "adam_lr": 0.0001}},
+        "pretrain": {"tokens": 200_000_000, "batch_tokens": 32_768, "sequence": 512,
+                     "optim": {"adam_lr": 0.006, "embed_lr": 0.3, **_STEADY}},
+        "sft": {"batch_tokens": 16_384, "sequence": 512,
+                "optim": {"muon_lr": 0.005, "adam_lr": 0.0015, "embed_lr": 0.03, **_STEADY}},
+        "reward": {"batch_tokens": 16_384, "optim": {"muon_lr": 0.002, "adam_lr": 0.0003, "embed_lr": 0}},
+        "ppo": {"iterations": 200, "max_tokens": 128, "optim": {"muon_lr": 0.001, "adam_lr": 0.0001, "embed_lr": 0}},
+        "dpo": {"batch_tokens": 16_384, "optim": {"muon_lr": 0.0005, "adam_lr": 0.0001, "embed_lr": 0}},
     },
     "gpu": {
         "tokenizer": {"vocab_size": 32_768},
         "model": {"layers": 12, "width": 768, "heads": 12, "kv_heads": 12, "mlp_width": 2048, "context": 2048},
         "pretrain": {"tokens": 2_000_000_000, "batch_tokens": 524_288, "micro_tokens": 65_536, "sequence": 2048,
-                     "optim": {"adam_lr": 0.004}},
+                     "optim": {"adam_lr": 0.004, "embed_lr": 0.2, **_STEADY}},
         "sft": {"batch_tokens": 131_072, "micro_tokens": 65_536, "sequence": 2048,
-                "optim": {"muon_lr": 0.002, "adam_lr": 0.0005}},
-        "reward": {"batch_tokens": 131_072, "micro_tokens": 65_536, "optim": {"muon_lr": 0.001, "adam_lr": 0.0001}},
+                "optim": {"muon_lr": 0.002, "adam_lr": 0.0005, "embed_lr": 0.02, **_STEADY}},
+        "reward": {"batch_tokens": 131_072, "micro_tokens": 65_536,
+                   "optim": {"muon_lr": 0.001, "adam_lr": 0.0001, "embed_lr": 0}},
         "ppo": {"iterations": 500, "rollouts": 512, "max_tokens": 256, "micro_tokens": 65_536,
-                "optim": {"muon_lr": 0.0005, "adam_lr": 0.00005}},
-        "dpo": {"batch_tokens": 131_072, "micro_tokens": 65_536, "optim": {"muon_lr": 0.0002, "adam_lr": 0.00005}},
+                "optim": {"muon_lr": 0.0005, "adam_lr": 0.00005, "embed_lr": 0}},
+        "dpo": {"batch_tokens": 131_072, "micro_tokens": 65_536,
+                "optim": {"muon_lr": 0.0002, "adam_lr": 0.00005, "embed_lr": 0}},
     },
     "cluster": {
         "tokenizer": {"vocab_size": 65_536},
         "model": {"layers": 24, "width": 1536, "heads": 24, "kv_heads": 8, "mlp_width": 4096, "context": 4096},
         "pretrain": {"tokens": 20_000_000_000, "batch_tokens": 1_048_576, "micro_tokens": 32_768, "sequence": 4096,
-                     "optim": {"adam_lr": 0.003}},
+                     "optim": {"adam_lr": 0.003, "embed_lr": 0.15, **_STEADY}},
         "sft": {"batch_tokens": 524_288, "micro_tokens": 32_768, "sequence": 4096,
-                "optim": {"muon_lr": 0.001, "adam_lr": 0.0003}},
-        "reward": {"batch_tokens": 524_288, "micro_tokens": 32_768, "optim": {"muon_lr": 0.0005, "adam_lr": 0.00005}},
+                "optim": {"muon_lr": 0.001, "adam_lr": 0.0003, "embed_lr": 0.015, **_STEADY}},
+        "reward": {"batch_tokens": 524_288, "micro_tokens": 32_768,
+                   "optim": {"muon_lr": 0.0005, "adam_lr": 0.00005, "embed_lr": 0}},
         "ppo": {"iterations": 1000, "rollouts": 1024, "max_tokens": 512, "micro_tokens": 32_768,
-                "optim": {"muon_lr": 0.0003, "adam_lr": 0.00003}},
-        "dpo": {"batch_tokens": 524_288, "micro_tokens": 32_768, "optim": {"muon_lr": 0.0001, "adam_lr": 0.00003}},
+                "optim": {"muon_lr": 0.0003, "adam_lr": 0.00003, "embed_lr": 0}},
+        "dpo": {"batch_tokens": 524_288, "micro_tokens": 32_768,
+                "optim": {"muon_lr": 0.0001, "adam_lr": 0.00003, "embed_lr": 0}},
     },
 }  # fmt: skip
 
@@ -258,7 +269,8 @@ def load_settings(
     """
     if preset not in PRESETS:
         raise ConfigError(f"there is no preset {preset!r}; choose one of {', '.join(PRESETS)}")
-    tree: dict[str, Any] = {"preset": preset}
+    # From the defaults up, so that one changed setting of a nested section leaves its neighbours as they were.
+    tree: dict[str, Any] = Settings().model_dump() | {"preset": preset}
     _merge(tree, PRESETS[preset])
     if toml is not None:
         try:

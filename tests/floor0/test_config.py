@@ -35,6 +35,14 @@ def test_values_are_toml_or_bare_words() -> None:
     assert settings.pretrain.optim.muon_lr == 0.001
 
 
+@pytest.mark.parametrize("preset", ["starter", "laptop"])
+def test_one_changed_setting_leaves_its_neighbours(preset: str) -> None:
+    before = load_settings(preset, environment={}).ppo
+    after = load_settings(preset, environment={}, overrides=["ppo.optim.clip=0.5"]).ppo
+    assert after == before.model_copy(update={"optim": before.optim.model_copy(update={"clip": 0.5})})
+    assert before.optim.warmup == 0.1
+
+
 def test_loading_leaves_the_presets_alone() -> None:
     load_settings("tiny", environment={}, overrides=["model.layers=9"])
     assert load_settings("tiny", environment={}).model.layers == 2

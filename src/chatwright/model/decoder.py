@@ -215,8 +215,8 @@ def causal_mask(
 def initialise(model: Decoder, seed: int) -> Decoder:
     """Fresh weights: normal embeddings, uniform fan-in matrices, zeros where a block writes to the stream.
 
-    Embeddings have deviation 0.5, or 0.02 where they are the output matrix too, as that always has. Zero output projections make every block the identity at first (as nanochat and muP do), which lets Muon
-    start at its full learning rate.
+    Input embeddings have deviation 0.5, output matrices 0.02, and so has one that is both. Zero output projections make
+    every block the identity at first (as nanochat and muP do), which lets Muon start at its full learning rate.
     """
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():

@@ -252,7 +252,8 @@ def run(
                "seconds": round(ppo.policy_trainer.seconds + ppo.value_trainer.seconds, 2)}  # fmt: skip
     return finish_model(
         out, ppo.policy_trainer, lambda weights: save_descendant(out, start, weights), kind="ppo", name="ppo",
-        parents=parents, config=config.model_dump(), seed=seed, figures=figures, source=source_of([*prompts, *rehearse]),
+        parents=parents, config=config.model_dump(), seed=seed, figures=figures,
+        source=source_of([*prompts, *rehearse]),
     )  # fmt: skip
 
 
