@@ -135,7 +135,7 @@ class PpoConfig(TrainConfig):
     gamma: float = Field(default=1.0, gt=0, le=1)
     gae_lambda: float = Field(default=0.95, ge=0, le=1)
     ptx_coef: float = Field(
-        default=1.0, ge=0, description="weight of rehearsed demonstrations, where given; 0: plain PPO"
+        default=0.25, ge=0, description="weight of rehearsed demonstrations, where given; 0: plain PPO"
     )
     ptx_tokens: int = Field(default=1024, gt=0, description="tokens of demonstrations rehearsed in one optimiser step")
     missing_end_penalty: float = Field(default=1.0, ge=0, description="taken off the reward where the end is missing")
