@@ -28,7 +28,7 @@ class StarterConfig(Section):
     """The embedded world: how much of it is generated."""
 
     documents: int = Field(default=24_000, gt=0, description="corpus documents before curation")
-    demonstrations: int = Field(default=18_000, gt=0)
+    demonstrations: int = Field(default=16_500, gt=0)
     train_prompts: int = Field(default=4_000, gt=0, description="prompts that PPO and DPO may sample from")
     heldout_prompts: int = Field(default=1200, gt=0, description="prompts nothing is trained on, all skills together")
     raters: int = Field(default=8, gt=0, description="simulated people who rank")
@@ -95,7 +95,7 @@ class TrainConfig(Section):
 
 class PretrainConfig(TrainConfig):
     optim: OptimConfig = OptimConfig(embed_lr=0.3, muon_momentum=0.9, adam_beta1=0.7)
-    tokens: int = Field(default=2_000_000, gt=0, description="tokens seen in all")
+    tokens: int = Field(default=1_700_000, gt=0, description="tokens seen in all")
     minutes: float = Field(default=0, ge=0, description="if above 0: stop after this many minutes of training instead")
 
 
@@ -122,7 +122,7 @@ class PpoConfig(TrainConfig):
     optim: OptimConfig = OptimConfig(muon_lr=0.003, adam_lr=0.0005, embed_lr=0.005, warmup=0.1, decay=0.5)
     checkpoint_every: int = Field(default=2, gt=0, description="iterations")
     evaluate_every: int = Field(default=8, gt=0, description="iterations")
-    iterations: int = Field(default=36, gt=0, description="rollout batches")
+    iterations: int = Field(default=32, gt=0, description="rollout batches")
     rollouts: int = Field(default=128, gt=0, description="responses sampled per iteration")
     epochs: int = Field(default=1, gt=0, description="passes over one rollout batch")
     minibatches: int = Field(default=4, gt=0, description="optimiser steps per pass")
@@ -137,7 +137,7 @@ class PpoConfig(TrainConfig):
     ptx_coef: float = Field(
         default=0.25, ge=0, description="weight of rehearsed demonstrations, where given; 0: plain PPO"
     )
-    ptx_tokens: int = Field(default=1024, gt=0, description="tokens of demonstrations rehearsed in one optimiser step")
+    ptx_tokens: int = Field(default=512, gt=0, description="tokens of demonstrations rehearsed in one optimiser step")
     missing_end_penalty: float = Field(default=1.0, ge=0, description="taken off the reward where the end is missing")
 
 
@@ -146,7 +146,7 @@ class DpoConfig(TrainConfig):
 
     optim: OptimConfig = OptimConfig(muon_lr=0.002, adam_lr=0.0005, embed_lr=0.005)
     sequence: int = Field(default=128, gt=8, description="tokens in one packed row, at least the longest answer's")
-    epochs: float = Field(default=2.0, gt=0)
+    epochs: float = Field(default=1.0, gt=0)
     beta: float = Field(default=0.1, gt=0)
     label_smoothing: float = Field(default=0.0, ge=0, lt=0.5, description="cDPO: chance that a label is flipped")
 
