@@ -106,13 +106,16 @@ class SftConfig(TrainConfig):
 
 
 class RewardConfig(TrainConfig):
-    optim: OptimConfig = OptimConfig(muon_lr=0.008, adam_lr=0.002, embed_lr=0.02)
+    optim: OptimConfig = OptimConfig(muon_lr=0.02, adam_lr=0.002, embed_lr=0.02)
     sequence: int = Field(default=128, gt=8, description="tokens in one packed row, at least the longest answer's")
-    epochs: float = Field(default=1.0, gt=0)
+    epochs: float = Field(default=3.0, gt=0)
     responses: int = Field(default=4, ge=2, le=9, description="K responses ranked per prompt")
     prompts: int = Field(default=1_200, gt=0, description="prompts that are ranked")
     temperature: float = Field(default=1.0, gt=0, description="at which the ranked responses are sampled")
     center: float = Field(default=0.01, ge=0, description="weight of the squared mean reward of a pair")
+    rubric_coef: float = Field(
+        default=5.0, ge=0, description="weight of the rubric's marks, where given; 0: order alone"
+    )
     holdout_fraction: float = Field(default=0.12, gt=0, lt=1)
 
 
@@ -129,6 +132,8 @@ class PpoConfig(TrainConfig):
     max_tokens: int = Field(default=64, gt=0, description="longest response")
     temperature: float = Field(default=1.0, gt=0)
     kl_coef: float = Field(default=0.05, ge=0, description="price of one nat of KL to the SFT model")
+    kl_target: float = Field(default=0, ge=0, description="nats an answer that the price is adapted to; 0: fixed price")
+    kl_horizon: int = Field(default=10_000, gt=0, description="answers over which the price adapts")
     clip_range: float = Field(default=0.2, gt=0)
     value_clip: float = Field(default=0.2, gt=0)
     value_coef: float = Field(default=0.1, ge=0)
@@ -142,13 +147,17 @@ class PpoConfig(TrainConfig):
 
 
 class DpoConfig(TrainConfig):
-    """Direct preference optimisation (Rafailov et al. 2023)."""
+    """Direct preference optimisation (Rafailov et al. 2023) and its family; see `train/preference_losses.py`."""
 
     optim: OptimConfig = OptimConfig(muon_lr=0.002, adam_lr=0.0005, embed_lr=0.005)
     sequence: int = Field(default=128, gt=8, description="tokens in one packed row, at least the longest answer's")
     epochs: float = Field(default=1.0, gt=0)
-    beta: float = Field(default=0.1, gt=0)
-    label_smoothing: float = Field(default=0.0, ge=0, lt=0.5, description="cDPO: chance that a label is flipped")
+    loss: Literal["dpo", "robust", "ipo", "norm", "simpo", "orpo"] = "dpo"
+    beta: float = Field(default=0.1, gt=0, description="usual: 0.1; for norm 5, for simpo 2")
+    label_smoothing: float = Field(
+        default=0.0, ge=0, lt=0.5, description="chance that a label is flipped (cDPO, robust, norm, simpo)"
+    )
+    margin: float = Field(default=0.0, ge=0, description="by which simpo wants the better answer ahead")
 
 
 class SamplingConfig(Section):
@@ -221,7 +230,7 @@ PRESETS: dict[str, dict[str, Any]] = {
                      "optim": {"adam_lr": 0.006, "embed_lr": 0.3, **_STEADY}},
         "sft": {"batch_tokens": 16_384, "sequence": 512,
                 "optim": {"muon_lr": 0.005, "adam_lr": 0.0015, "embed_lr": 0.03, **_STEADY}},
-        "reward": {"batch_tokens": 16_384, "optim": {"muon_lr": 0.002, "adam_lr": 0.0003, "embed_lr": 0}},
+        "reward": {"epochs": 1, "batch_tokens": 16_384, "optim": {"muon_lr": 0.002, "adam_lr": 0.0003, "embed_lr": 0}},
         "ppo": {"iterations": 200, "max_tokens": 128, "optim": {"muon_lr": 0.001, "adam_lr": 0.0001, "embed_lr": 0}},
         "dpo": {"batch_tokens": 16_384, "optim": {"muon_lr": 0.0005, "adam_lr": 0.0001, "embed_lr": 0}},
     },
@@ -232,7 +241,7 @@ PRESETS: dict[str, dict[str, Any]] = {
                      "optim": {"adam_lr": 0.004, "embed_lr": 0.2, **_STEADY}},
         "sft": {"batch_tokens": 131_072, "micro_tokens": 65_536, "sequence": 2048,
                 "optim": {"muon_lr": 0.002, "adam_lr": 0.0005, "embed_lr": 0.02, **_STEADY}},
-        "reward": {"batch_tokens": 131_072, "micro_tokens": 65_536,
+        "reward": {"epochs": 1, "batch_tokens": 131_072, "micro_tokens": 65_536,
                    "optim": {"muon_lr": 0.001, "adam_lr": 0.0001, "embed_lr": 0}},
         "ppo": {"iterations": 500, "rollouts": 512, "max_tokens": 256, "micro_tokens": 65_536,
                 "optim": {"muon_lr": 0.0005, "adam_lr": 0.00005, "embed_lr": 0}},
@@ -246,7 +255,7 @@ PRESETS: dict[str, dict[str, Any]] = {
                      "optim": {"adam_lr": 0.003, "embed_lr": 0.15, **_STEADY}},
         "sft": {"batch_tokens": 524_288, "micro_tokens": 32_768, "sequence": 4096,
                 "optim": {"muon_lr": 0.001, "adam_lr": 0.0003, "embed_lr": 0.015, **_STEADY}},
-        "reward": {"batch_tokens": 524_288, "micro_tokens": 32_768,
+        "reward": {"epochs": 1, "batch_tokens": 524_288, "micro_tokens": 32_768,
                    "optim": {"muon_lr": 0.0005, "adam_lr": 0.00005, "embed_lr": 0}},
         "ppo": {"iterations": 1000, "rollouts": 1024, "max_tokens": 512, "micro_tokens": 32_768,
                 "optim": {"muon_lr": 0.0003, "adam_lr": 0.00003, "embed_lr": 0}},

@@ -135,7 +135,7 @@ def test_dpo_gradient_is_that_of_every_pair_read_alone(tmp_path: Path) -> None:
     reference = torch.linspace(-20, -10, len(data.answers))
     batch = dpo.batch_groups(data, data.groups[1:3], reference, 60)
     model, plain = random_decoder(2), random_decoder(2)
-    value, _ = dpo.preference_loss(config, torch.float32)(model, batch)
+    value, _ = dpo.pair_loss(config, torch.float32)(model, batch)
     value.backward()
 
     total = torch.zeros(())

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from chatwright.train.advantages import gae, token_rewards, whiten
-from chatwright.train.losses import dpo_loss, ppo_policy_loss, ppo_value_loss, ranking_loss
+from chatwright.train.advantages import gae, next_kl_coef, token_rewards, whiten
+from chatwright.train.losses import ppo_policy_loss, ppo_value_loss, ranking_loss
 
 
 def sigmoid(x: float) -> float:
@@ -58,33 +58,6 @@ def test_ranking_loss_does_not_overflow() -> None:
     assert float(loss.detach()) == pytest.approx(2e4)
     assert rewards.grad is not None
     assert torch.isfinite(rewards.grad).all()
-
-
-@pytest.mark.parametrize("smoothing", [0.0, 0.2])
-@pytest.mark.parametrize("beta", [0.1, 1.0])
-def test_dpo_loss_by_hand_and_by_finite_differences(beta: float, smoothing: float) -> None:
-    chosen, rejected, reference_chosen, reference_rejected = (numbers(5, seed) for seed in range(4))
-    loss, margin = dpo_loss(chosen, rejected, reference_chosen, reference_rejected, beta, smoothing)
-    for i in range(5):
-        m = beta * float((chosen[i] - reference_chosen[i]) - (rejected[i] - reference_rejected[i]))
-        expected = -(1 - smoothing) * math.log(sigmoid(m)) - smoothing * math.log(sigmoid(-m))
-        assert float(loss[i]) == pytest.approx(expected, rel=1e-12)
-        assert float(margin[i]) == pytest.approx(m, rel=1e-12)
-
-    def total(values: torch.Tensor) -> torch.Tensor:
-        return dpo_loss(values, rejected, reference_chosen, reference_rejected, beta, smoothing)[0].sum()
-
-    chosen.requires_grad_(True)
-    total(chosen).backward()
-    assert chosen.grad is not None
-    torch.testing.assert_close(chosen.grad, finite_difference(total, chosen.detach()), atol=1e-8, rtol=1e-6)
-
-
-def test_dpo_loss_at_the_reference_is_ln_2() -> None:
-    chosen, rejected = numbers(4, 1), numbers(4, 2)
-    loss, margin = dpo_loss(chosen, rejected, chosen, rejected, beta=0.3)
-    assert loss.tolist() == pytest.approx([math.log(2)] * 4, abs=1e-15)
-    assert margin.tolist() == [0.0] * 4
 
 
 def test_policy_loss_element_by_element() -> None:
@@ -179,3 +152,15 @@ def test_token_rewards_price_every_token_and_pay_at_the_end() -> None:
             expected = -0.1 * float(logprobs[n, t] - reference[n, t]) if t < length else 0.0
             expected += float(scores[n]) if t == length - 1 else 0.0
             assert float(rewards[n, t]) == pytest.approx(expected, abs=1e-12)
+
+
+def test_adaptive_price_of_kl_follows_ziegler() -> None:
+    """Within 20 % of the target in proportion, beyond that by 20 % of answers / horizon and no more."""
+    assert next_kl_coef(0.1, 6.0, 6.0, 64, 1000) == pytest.approx(0.1)
+    assert next_kl_coef(0.1, 6.6, 6.0, 64, 1000) == pytest.approx(0.1 * (1 + 0.1 * 64 / 1000))
+    assert next_kl_coef(0.1, 60.0, 6.0, 64, 1000) == pytest.approx(0.1 * (1 + 0.2 * 64 / 1000))
+    assert next_kl_coef(0.1, -3.0, 6.0, 64, 1000) == pytest.approx(0.1 * (1 - 0.2 * 64 / 1000))
+    price = 0.1
+    for _ in range(400):  # a policy whose KL is 1 / price settles where that is the target
+        price = next_kl_coef(price, 1 / price, 4.0, 100, 1000)
+    assert price == pytest.approx(0.25, rel=0.01)

@@ -103,7 +103,19 @@ def run_ppo(folder: Path, progress: Progress, world: World | None = None, **chan
         judged = RewardConfig(**(SHARED | {"epochs": 1.0}))
         reward.run(judged, base(folder), comparisons(), folder / "judge", Progress(), seed=1, parents={})
     config = PpoConfig(
-        **(SHARED | {"iterations": 5, "rollouts": 6, "minibatches": 2, "epochs": 2, "max_tokens": 8} | changes)
+        **(
+            SHARED
+            | {
+                "iterations": 5,
+                "rollouts": 6,
+                "minibatches": 2,
+                "epochs": 2,
+                "max_tokens": 8,
+                "kl_target": 0.5,
+                "kl_horizon": 40,
+            }
+            | changes
+        )
     )
     return ppo.run(config, base(folder), folder / "judge", prompts(), folder / "out", progress, seed=5, parents={},
                    rehearse=demonstrations(), world=world)  # fmt: skip

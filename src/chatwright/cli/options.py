@@ -112,7 +112,17 @@ def tell(run: Run, artefact: Artefact, as_json: bool) -> None:
         return
     print(f"{manifest.name}  {artefact.id}\n  {artefact.path}")
     for key, value in figures.items():
-        print(f"  {key.replace('_', ' ')}: {_short(value)}")
+        _tell_figure(key, value, "  ")
+
+
+def _tell_figure(key: str, value: Any, indent: str) -> None:
+    """One line, or for a table in a table one line a row."""
+    if isinstance(value, dict) and any(isinstance(inner, dict | list) for inner in value.values()):
+        print(f"{indent}{key.replace('_', ' ')}:")
+        for name, inner in value.items():
+            _tell_figure(name, inner, indent + "  ")
+    else:
+        print(f"{indent}{key.replace('_', ' ')}: {_short(value)}")
 
 
 def _short(value: Any) -> str:
@@ -121,7 +131,9 @@ def _short(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{k} {_short(v)}" for k, v in value.items()) or "none"
     if isinstance(value, list):
-        return "; ".join(map(str, value[:5])) or "none"
+        return "; ".join(_short(v) for v in value[:5]) or "none"
+    if value is None:
+        return "not measured"
     return str(value)
 
 

@@ -149,14 +149,14 @@ STAGES = (
                make_corpus),
     BuildStage("tokenizer", "Tokenizer", "Frequent pieces of words become tokens, the model's alphabet.", 3,
                make_tokens),
-    BuildStage("pretrain", "Pretraining", "The base model learns to continue text, one next token at a time.", 120,
+    BuildStage("pretrain", "Pretraining", "The base model learns to continue text, one next token at a time.", 118,
                make_base),
-    BuildStage("sft", "Fine-tuning", "From demonstrations it learns to answer instead of to continue.", 135, make_sft),
-    BuildStage("rank", "Ranking", "It answers prompts several times; simulated people rank the answers.", 25,
+    BuildStage("sft", "Fine-tuning", "From demonstrations it learns to answer instead of to continue.", 108, make_sft),
+    BuildStage("rank", "Ranking", "It answers prompts several times; simulated people rank the answers.", 29,
                make_comparisons),
-    BuildStage("reward", "Reward model", "A second model learns to predict what the rankers prefer.", 25, make_reward),
-    BuildStage("ppo", "PPO", "The assistant practises answers that the reward model scores higher.", 62, make_ppo),
-    BuildStage("dpo", "DPO", "A second candidate learns from the same rankings directly.", 32, make_dpo),
+    BuildStage("reward", "Reward model", "A second model learns to predict what the rankers prefer.", 36, make_reward),
+    BuildStage("ppo", "PPO", "The assistant practises answers that the reward model scores higher.", 88, make_ppo),
+    BuildStage("dpo", "DPO", "A second candidate learns from the same rankings directly.", 22, make_dpo),
 )  # fmt: skip
 
 # The page calls stages by what is done; artefacts are called by what they are.
@@ -167,7 +167,7 @@ def announce(progress: Progress) -> None:
     """Tells the page what is to come."""
     plan = [{"name": s.name, "title": s.title, "about": s.about, "seconds": s.seconds} for s in STAGES]
     measuring = "Every stage answers held-out prompts and is graded."
-    plan.append({"name": "evaluate", "title": "Measuring", "about": measuring, "seconds": 35})
+    plan.append({"name": "evaluate", "title": "Measuring", "about": measuring, "seconds": 46})
     progress.emit("build", "plan", stages=plan)
 
 

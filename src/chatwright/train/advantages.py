@@ -42,3 +42,13 @@ def whiten(values_NT: Tensor, mask_NT: Tensor) -> Tensor:
     mean = (values_NT * mask_NT).sum() / count
     variance = ((values_NT - mean) ** 2 * mask_NT).sum() / count
     return (values_NT - mean) * (variance + 1e-8).rsqrt() * mask_NT
+
+
+def next_kl_coef(coef: float, kl: float, target: float, answers: int, horizon: int) -> float:
+    """The adaptive price of KL after `answers` answers that departed by `kl` nats each.
+
+    coef (1 + clip(kl / target - 1, -0.2, 0.2) answers / horizon): dearer where the policy is further away than `target`
+    (Ziegler et al. 2019, section 2.2).
+    """
+    error = min(max(kl / target - 1.0, -0.2), 0.2)
+    return coef * (1.0 + error * answers / horizon)

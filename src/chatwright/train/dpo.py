@@ -1,7 +1,8 @@
-"""Direct preference optimisation: the policy learns from pairs without a reward model or rollouts.
+"""Direct preference optimisation and its family: the policy learns from pairs without a reward model or rollouts.
 
-Rafailov et al. 2023. All answers to one prompt are read once and compared in every pair they stand in. The
-log-probabilities of the reference (the SFT model) are computed once, before training.
+Rafailov et al. 2023; the losses stand in `preference_losses.py`. All answers to one prompt are read once and compared
+in every pair they stand in. The log-probabilities of the reference (the SFT model) are computed once, before training;
+losses that need none leave it out.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from chatwright.records import Comparison
 from chatwright.train.answers import answer_example
 from chatwright.train.distributed import World
 from chatwright.train.loop import Plan, Trainer, finish_model, run_plan
-from chatwright.train.losses import dpo_loss
+from chatwright.train.preference_losses import WITHOUT_REFERENCE, Side, preference_loss
 from chatwright.train.sft import source_of
 from chatwright.workspace import STATE_FOLDER, Artefact
 
@@ -113,21 +114,21 @@ def reference_logprobs(
     return out
 
 
-def preference_loss(config: DpoConfig, dtype: torch.dtype) -> Any:
+def pair_loss(config: DpoConfig, dtype: torch.dtype) -> Any:
+    """The loss `config.loss` of a batch, summed over pairs with their weights."""
+
     def loss(model: Decoder, batch: PairBatch) -> tuple[Tensor, dict[str, float]]:
         logprobs = sequence_logprobs(model, batch.packed, dtype)
-        better, worse = batch.pairs.unbind(1)
-        reference, weights = batch.reference, batch.weights
-        each, margin = dpo_loss(
-            logprobs[better], logprobs[worse], reference[better], reference[worse], config.beta, config.label_smoothing
+        owner = batch.packed.documents[batch.packed.weights != 0]
+        lengths = owner.bincount(minlength=len(logprobs)).to(logprobs.dtype)
+        better, worse = (Side(logprobs[i], batch.reference[i], lengths[i]) for i in batch.pairs.unbind(1))
+        each, margin = preference_loss(
+            config.loss, better, worse, beta=config.beta, label_smoothing=config.label_smoothing, margin=config.margin
         )
-        change = (logprobs.detach() - reference)[better]
-        figures = {
-            "accuracy": float(((margin > 0) * weights).sum()),
-            "margin": float((margin * weights).sum()),
-            "chosen_logp_change": float((change * weights).sum()),
-        }
-        return (each * weights).sum(), figures
+        figures = {"accuracy": (margin > 0).float(), "margin": margin}
+        if config.loss not in WITHOUT_REFERENCE:
+            figures["chosen_logp_change"] = better.gain.detach()
+        return (each * batch.weights).sum(), {k: float((v * batch.weights).sum()) for k, v in figures.items()}
 
     return loss
 
@@ -152,10 +153,12 @@ def run(
     trainer = Trainer(policy, config, world=world)
     data = preference_set(checkpoint.template, comparisons, policy.shape.context)
     width = max(config.sequence, max(len(a.tokens) for a in data.answers))
-    # The reference is the policy before its first step: loaded again, since a resumed policy has moved on.
-    reference_model = load_checkpoint(start, device=world.device).model
-    reference = reference_logprobs(reference_model, data.answers, width, config.micro_tokens, dtype, world.device)
-    del reference_model
+    reference = torch.zeros(len(data.answers))
+    if config.loss not in WITHOUT_REFERENCE:
+        # The policy before its first step: loaded again, since a resumed policy has moved on.
+        model = load_checkpoint(start, device=world.device).model
+        reference = reference_logprobs(model, data.answers, width, config.micro_tokens, dtype, world.device)
+        del model
     tokens = sum(len(a.tokens) for a in data.answers) / len(data.groups)
     per_step = max(world.size, round(config.batch_tokens / tokens))
     micro = max(1, round(config.micro_tokens / tokens))
@@ -170,7 +173,7 @@ def run(
 
     with progress.stage("dpo", steps, pairs=data.pairs) as stage:
         sampler = (lambda: sample(stage, policy)) if sample else None
-        plan = Plan(steps, batches, preference_loss(config, dtype), None, sampler,
+        plan = Plan(steps, batches, pair_loss(config, dtype), None, sampler,
                     tokens_per_step=round(per_step * tokens))  # fmt: skip
         curve = run_plan(trainer, plan, out / STATE_FOLDER, stage)
     figures = {"pairs": data.pairs, "steps": trainer.step_number, "seconds": round(trainer.seconds, 2),

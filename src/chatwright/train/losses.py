@@ -20,24 +20,6 @@ def ranking_loss(rewards_N: Tensor, pairs_P2: Tensor, weights_P: Tensor, center:
     return (loss * weights_P).sum()
 
 
-def dpo_loss(
-    chosen_P: Tensor,
-    rejected_P: Tensor,
-    reference_chosen_P: Tensor,
-    reference_rejected_P: Tensor,
-    beta: float,
-    label_smoothing: float = 0.0,
-) -> tuple[Tensor, Tensor]:
-    """(loss P, margin P). Arguments are log-probabilities summed over the completion, end token included.
-
-    loss = -(1-e) log sigmoid(m) - e log sigmoid(-m), m = beta [(chosen - ref) - (rejected - ref)].
-    Rafailov et al. 2023, eq. 7; e > 0 is cDPO (Mitchell 2023). At the reference itself the loss is ln 2.
-    """
-    margin = beta * ((chosen_P - reference_chosen_P) - (rejected_P - reference_rejected_P))
-    loss = -(1 - label_smoothing) * F.logsigmoid(margin) - label_smoothing * F.logsigmoid(-margin)
-    return loss, margin.detach()
-
-
 def ppo_policy_loss(
     logprobs_N: Tensor, old_logprobs_N: Tensor, advantages_N: Tensor, clip_range: float
 ) -> tuple[Tensor, Tensor]:

@@ -29,6 +29,7 @@ from chatwright.model.measure import language_loss
 from chatwright.model.packing import Example, Packed, best_fit, deal, hidden_states, pack, predicted
 from chatwright.progress import Progress, Stage
 from chatwright.records import Demonstration, Prompt
+from chatwright.train.advantages import next_kl_coef
 from chatwright.train.distributed import World
 from chatwright.train.loop import Trainer, finish_model, load_state, save_state
 from chatwright.train.losses import ppo_policy_loss, ppo_value_loss
@@ -122,6 +123,7 @@ class PpoRun:
                 " raise ppo.rollouts or lower ppo.minibatches"
             )
         self.config, self.seed, self.world = config, seed, world
+        self.kl_coef = config.kl_coef
         self.dtype = compute_dtype(config.precision, world.device)
         checkpoint = load_checkpoint(start)
         self.policy = checkpoint.model
@@ -156,7 +158,7 @@ class PpoRun:
         chosen = deal(len(self.prompts), config.rollouts, iteration, self.seed)
         rollouts = collect(
             self.engine, self.reference, self.reward_model, self.value_model, [self.prompts[i] for i in chosen],
-            config, seeds(self.seed, iteration, config.rollouts), config.kl_coef, self.dtype,
+            config, seeds(self.seed, iteration, config.rollouts), self.kl_coef, self.dtype,
         )  # fmt: skip
         collected = time.monotonic()
         reports = self._update(rollouts, iteration)
@@ -165,6 +167,7 @@ class PpoRun:
         figures = {
             "reward": float(rollouts.scores.mean()),
             "kl": rollouts.kl_per_answer,
+            "kl_coef": self.kl_coef,
             "length": float(lengths.mean()),
             "ended": float(np.mean([c.finish_reason == "stop" for c in rollouts.completions])),
             "value_explained": 1.0 - float((returns - values).var() / returns.var().clamp(min=1e-8)),
@@ -172,6 +175,10 @@ class PpoRun:
             "tokens_per_second": float(lengths.sum()) / (time.monotonic() - started),
             "collect_seconds": collected - started,
         }
+        if config.kl_target:
+            self.kl_coef = next_kl_coef(
+                self.kl_coef, rollouts.kl_per_answer, config.kl_target, config.rollouts, config.kl_horizon
+            )
         return rollouts, figures
 
     def _update(self, rollouts: Rollouts, iteration: int) -> list[dict[str, float]]:
@@ -237,6 +244,7 @@ def run(
     state = out / STATE_FOLDER
     saved = load_state(state, ppo.trainers) or {}
     curve: list[dict[str, float]] = list(saved.get("curve", []))
+    ppo.kl_coef = saved.get("kl_coef", config.kl_coef)
     with progress.stage("ppo", config.iterations, prompts=len(ppo.prompts)) as stage:
         if ppo.too_long:
             stage.warn(f"{ppo.too_long} prompts leave no room for an answer and were left out")
@@ -245,7 +253,7 @@ def run(
             curve.append({"step": iteration + 1, **figures})
             stage.advance(iteration + 1, **figures)
             if (iteration + 1) % config.checkpoint_every == 0 or iteration + 1 == config.iterations:
-                save_state(state, iteration + 1, ppo.trainers, curve=curve)
+                save_state(state, iteration + 1, ppo.trainers, curve=curve, kl_coef=ppo.kl_coef)
             if (iteration + 1) % config.evaluate_every == 0 or iteration + 1 == config.iterations:
                 _show(stage, ppo, rollouts, sample)
     figures = {**_last(curve), "iterations": config.iterations, "curve": curve,

@@ -22,40 +22,49 @@ class ScoringModel(nn.Module):
     """A trunk with a linear head of one output.
 
     The head starts at normal(0, 1/sqrt(D+1)) without bias (Stiennon et al. 2020). `mean` and `std` turn raw scores into
-    the normalised rewards that PPO sees; they belong to the checkpoint.
+    the normalised rewards that PPO sees; they belong to the checkpoint. A second head for `rubric` marks is there in
+    training only.
     """
 
-    def __init__(self, shape: Shape) -> None:
+    def __init__(self, shape: Shape, rubric: int = 0) -> None:
         super().__init__()
         self.shape = shape
         self.model = Trunk(shape)
         self.score = Linear(shape.width, 1, bias=False)
+        self.rubric = Linear(shape.width, rubric, bias=False) if rubric else None
         self.mean, self.std = 0.0, 1.0
 
     def forward(self, batch: Packed, dtype: torch.dtype = torch.float32) -> Tensor:
         """Scores at every position, B T, float32."""
         return self.score(hidden_states(self.model, batch, dtype)).float()[..., 0]
 
+    def final_hidden(self, batch: Packed, dtype: torch.dtype = torch.float32) -> Tensor:
+        """Hidden state at the last token of each packed sequence, N D."""
+        batch = batch.to(str(self.score.weight.device))
+        return hidden_states(self.model, batch, dtype)[batch.ends]
+
     def final_scores(self, batch: Packed, dtype: torch.dtype = torch.float32) -> Tensor:
         """Raw score at the last token of each packed sequence, N."""
-        batch = batch.to(str(self.score.weight.device))
-        return self.score(hidden_states(self.model, batch, dtype)[batch.ends]).float()[:, 0]
+        return self.score(self.final_hidden(batch, dtype)).float()[:, 0]
 
 
-def from_decoder(folder: Path, seed: int) -> ScoringModel:
-    """A scoring model whose trunk is that of the decoder in `folder`, with a fresh head."""
+def from_decoder(folder: Path, seed: int, *, rubric: int = 0) -> ScoringModel:
+    """A scoring model whose trunk is that of the decoder in `folder`, with fresh heads."""
     decoder = load_decoder(folder)
-    model = ScoringModel(decoder.shape)
+    model = ScoringModel(decoder.shape, rubric)
     model.model.load_state_dict(decoder.model.state_dict())
     std = (decoder.shape.width + 1) ** -0.5
+    generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
-        model.score.weight.normal_(0.0, std, generator=torch.Generator().manual_seed(seed))
+        for head in (model.score, model.rubric):
+            if head is not None:
+                head.weight.normal_(0.0, std, generator=generator)
     return model
 
 
 def save_scoring(out: Path, parent: Path, state: Mapping[str, Tensor], mean: float, std: float) -> None:
     """A folder that transformers opens as a sequence classifier with one label, plus the normalisation."""
-    save_descendant(out, parent, state)
+    save_descendant(out, parent, {name: tensor for name, tensor in state.items() if not name.startswith("rubric.")})
     config = read_json(out / "config.json")
     family = str(config["architectures"][0]).removesuffix("ForCausalLM")
     config |= {
