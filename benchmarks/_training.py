@@ -54,7 +54,7 @@ def ours(threads: int, workspace: Path | None) -> None:
 
     used = use_threads(threads)
     model = ModelConfig(layers=LAYERS, width=WIDTH, heads=HEADS, kv_heads=HEADS, mlp_width=MLP, context=TOKENS,
-                        qk_norm=False)  # fmt: skip
+                        qk_norm=False, tie_embeddings=True)  # fmt: skip
     shape = new_shape(model, VOCAB)
     trainer = Trainer(initialise(Decoder(shape), 1), PretrainConfig())
     rows, loss = StreamRows(Documents(), TOKENS, 1), language_loss(compute_dtype("auto", "cpu"))

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 import subprocess
 import sys
 import time
+from argparse import Namespace
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,6 +16,9 @@ from typing import Any
 
 import httpx
 import pytest
+
+from chatwright.engine.server import bind
+from chatwright.errors import ChatwrightError
 
 COMMAND = (sys.executable, "-m", "chatwright.engine.server", "--port", "0")
 
@@ -107,6 +112,22 @@ def test_sixty_four_streams_do_not_mix(client: httpx.Client) -> None:
     assert len({ident for ident, _ in answers}) == 64
     for seed in range(0, 64, 16):
         assert answers[seed][1] == said(ask(client, f"the {seed}", seed=seed, temperature=1.0))
+
+
+@pytest.mark.parametrize("kind", ["port", "socket"])
+def test_who_comes_before_the_server_runs_waits_instead_of_being_refused(kind: str, tmp_path: Path) -> None:
+    path = str(tmp_path / "engine.sock")
+    with bind(Namespace(port=0, socket=path if kind == "socket" else None)) as listener:
+        family, address = (socket.AF_UNIX, path) if kind == "socket" else (socket.AF_INET, listener.getsockname())
+        with socket.socket(family) as early:
+            early.connect(address)
+            accepted, _ = listener.accept()
+            accepted.close()
+
+
+def test_a_port_that_another_engine_listens_on_is_taken() -> None:
+    with bind(Namespace(port=0, socket=None)) as first, pytest.raises(ChatwrightError, match="is taken"):
+        bind(Namespace(port=first.getsockname()[1], socket=None))
 
 
 def test_running_answers_are_finished_on_sigterm(checkpoint: Path) -> None:

@@ -49,6 +49,7 @@ from chatwright.machine import prepare_process, use_threads
 BODY_LIMIT = 1_000_000
 PING_SECONDS = 15.0
 DRAIN_SECONDS = 30
+BACKLOG = 128
 SMALL_MODEL = 20_000_000
 """Parameters."""
 Loader = Callable[[Path, int], EngineLike]
@@ -196,16 +197,21 @@ class _GenerationStream(StreamingResponse):
 
 
 def bind(args: argparse.Namespace) -> socket.socket:
-    """The listening socket, taken before the model is loaded so that a taken port costs nothing."""
+    """The listening socket, taken before the model is loaded so that a taken port costs nothing.
+
+    Callers who have read the address and come before the server runs wait in its queue instead of being refused.
+    """
     if args.socket:
         listener = socket.socket(socket.AF_UNIX)
         listener.bind(args.socket)
         os.chmod(args.socket, 0o600)
+        listener.listen(BACKLOG)
         return listener
     listener = socket.socket()
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind(("127.0.0.1", args.port))
+        listener.listen(BACKLOG)
     except OSError:
         listener.close()
         raise ChatwrightError(
