@@ -131,20 +131,21 @@ def test_a_port_that_another_engine_listens_on_is_taken() -> None:
 
 
 def test_running_answers_are_finished_on_sigterm(checkpoint: Path) -> None:
-    process = subprocess.Popen([*COMMAND, "--model", str(checkpoint)], stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    with httpx.Client(base_url=json.loads(process.stdout.readline())["url"], timeout=60) as client:
-        while client.get("/healthz").status_code != 200:
-            time.sleep(0.05)
-        body = {"model": "tiny", "stream": True, "max_tokens": 80, "messages": [{"role": "user", "content": "the"}]}
-        with client.stream("POST", "/v1/chat/completions", json=body) as answer:
-            blocks = answer.iter_text()
-            text = next(blocks)
-            process.send_signal(signal.SIGTERM)
-            text += "".join(blocks)
-    assert text.endswith("data: [DONE]\n\n")
-    process.wait(30)
-    process.stdout.close()
+    # Its input ends with this test, however that ends, and the engine with it.
+    command = [*COMMAND, "--model", str(checkpoint), "--stdin-watch"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        with httpx.Client(base_url=json.loads(process.stdout.readline())["url"], timeout=60) as client:
+            while client.get("/healthz").status_code != 200:
+                time.sleep(0.05)
+            body = {"model": "tiny", "stream": True, "max_tokens": 80, "messages": [{"role": "user", "content": "the"}]}
+            with client.stream("POST", "/v1/chat/completions", json=body) as answer:
+                blocks = answer.iter_text()
+                text = next(blocks)
+                process.send_signal(signal.SIGTERM)
+                text += "".join(blocks)
+        assert text.endswith("data: [DONE]\n\n")
+        process.wait(30)
 
 
 @pytest.mark.parametrize("model", ["missing", "."])
