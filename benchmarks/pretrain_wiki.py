@@ -21,8 +21,7 @@ from _common import machine, need, parser, report, say
 
 SHAPES: dict[str, dict[str, Any]] = {
     "1.9M": {"layers": 4, "width": 128, "heads": 1, "kv_heads": 1, "mlp_width": 352},
-    "3.9M": {"layers": 5, "width": 192, "heads": 2, "kv_heads": 2, "head_width": 96, "mlp_width": 512},
-    "6.5M": {"layers": 6, "width": 256, "heads": 2, "kv_heads": 2, "mlp_width": 640},
+    "3.8M": {"layers": 5, "width": 192, "heads": 2, "kv_heads": 2, "head_width": 96, "mlp_width": 512},
 }
 SETTINGS: dict[str, Any] = {
     "tokenizer.vocab_size": 4096, "model.context": 256, "model.tie_embeddings": False, "pretrain.sequence": 256,
@@ -113,7 +112,7 @@ def train(chosen: Any, config: Any, train_file: Path, heldout: list[Any], worksp
 def main() -> None:
     options = parser(__doc__ or "", data=True)
     options.add_argument("--minutes", type=float, default=5, help="training time")
-    options.add_argument("--shape", choices=list(SHAPES), default="1.9M", help="3.9M suits 20 minutes")
+    options.add_argument("--shape", choices=list(SHAPES), default="1.9M", help="parameters of the model")
     options.add_argument("--set", action="append", default=[], help="a setting, as pretrain.optim.muon_lr=0.02")
     options.add_argument("--seed", type=int, default=1)
     options.add_argument("--workspace", type=Path, help="keeps the curated corpus for the next run")

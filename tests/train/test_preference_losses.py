@@ -11,6 +11,7 @@ import pytest
 import torch
 from tests.train.worlds import Steps, run_dpo
 
+from chatwright.errors import ConfigError
 from chatwright.train.preference_losses import WITHOUT_REFERENCE, PreferenceLoss, Side, preference_loss
 
 KINDS: tuple[PreferenceLoss, ...] = get_args(PreferenceLoss)
@@ -127,3 +128,12 @@ def test_a_run_with_every_loss_learns_to_order_its_pairs(kind: PreferenceLoss, t
     assert last < first
     if kind in ("dpo", "robust", "norm"):
         assert first == pytest.approx(math.log(2), abs=1e-5)
+
+
+@pytest.mark.parametrize(("changes", "name"), [
+    ({"loss": "dpo", "margin": 0.5}, "margin"), ({"loss": "ipo", "label_smoothing": 0.1}, "label_smoothing"),
+    ({"loss": "orpo", "label_smoothing": 0.1}, "label_smoothing"),
+])  # fmt: skip
+def test_a_setting_that_the_loss_does_not_know_is_refused(changes: dict[str, Any], name: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=name):
+        run_dpo(tmp_path, Steps(), **changes)

@@ -10,7 +10,7 @@ import torch
 from tests.model.small import tiny_tokenizer
 from tests.train.worlds import SHARED, base, comparisons, demonstrations, prompts
 
-from chatwright.config import PpoConfig, RewardConfig
+from chatwright.config import OptimConfig, PpoConfig, RewardConfig
 from chatwright.model.chat import NativeTemplate
 from chatwright.progress import Progress
 from chatwright.train import ppo, reward
@@ -24,7 +24,8 @@ def ppo_run(folder: Path, **changes: Any) -> ppo.PpoRun:
     judged = RewardConfig(**(SHARED | {"epochs": 1.0}))
     reward.run(judged, base(folder), comparisons(), folder / "judge", Progress(), seed=1, parents={})
     given = {"rollouts": 6, "minibatches": 1, "max_tokens": 8, "ptx_coef": COEF, "ptx_tokens": 96, "micro_tokens": 64}
-    config = PpoConfig(**(SHARED | given | changes))
+    optim = OptimConfig(muon_lr=0.01, adam_lr=0.002, clip=1e9)  # the gradient as it is
+    config = PpoConfig(**(SHARED | {"optim": optim} | given | changes))
     return ppo.PpoRun(config, base(folder), folder / "judge", prompts(), 5, World(), demonstrations())
 
 
@@ -38,10 +39,14 @@ def caught(run: ppo.PpoRun) -> tuple[list[Any], float, dict[str, torch.Tensor]]:
         steps.append((batches, weight))
         return original(batches, loss, weight, progress)
 
-    def apply(progress: float) -> None:
-        gradients.update({name: p.grad.clone() for name, p in run.policy.named_parameters() if p.grad is not None})
+    def keep(*_: Any) -> None:
+        for name, parameter in run.policy.named_parameters():
+            if parameter.grad is not None:
+                gradients.setdefault(name, parameter.grad.clone())
 
-    trainer.step, trainer._apply, trainer._clip = step, apply, lambda: 0.0  # type: ignore[method-assign]
+    trainer.step = step  # type: ignore[method-assign]
+    for optimizer in trainer.optimizers:
+        optimizer.register_step_pre_hook(keep)
     run.iterate(0)
     return *steps[0], gradients
 
@@ -107,7 +112,6 @@ def test_without_a_weight_or_without_rows_it_is_plain_ppo(tmp_path: Path, rehear
 
 def test_rehearsing_keeps_what_ppo_forgets(tmp_path: Path) -> None:
     """With rates that tear the policy away, demonstrations stay likelier when they are rehearsed."""
-    from chatwright.config import OptimConfig
     from chatwright.model.measure import language_loss
     from chatwright.model.packing import passes
 
@@ -123,3 +127,10 @@ def test_rehearsing_keeps_what_ppo_forgets(tmp_path: Path) -> None:
         with torch.no_grad():
             losses[coef] = sum(float(loss(run.policy, packed)[0]) for _, packed in passes(known, 48, 4096))
     assert losses[1.0] < 0.7 * losses[0.0]
+
+
+def test_demonstrations_that_cannot_be_rehearsed_are_not_passed_over_in_silence(tmp_path: Path) -> None:
+    from chatwright.errors import InputError
+
+    with pytest.raises(InputError, match="none of the 12 demonstrations"):
+        ppo_run(tmp_path, sequence=9)

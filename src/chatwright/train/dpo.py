@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from chatwright.config import DpoConfig
-from chatwright.errors import InputError
+from chatwright.errors import ConfigError, InputError
 from chatwright.machine import compute_dtype
 from chatwright.model.chat import ChatTemplate
 from chatwright.model.checkpoint import load_checkpoint, save_descendant
@@ -146,6 +146,10 @@ def run(
     sample: Any = None,
 ) -> Artefact:
     """Trains the model in `start` on the pairs of `comparisons` into `out`."""
+    if config.margin and config.loss != "simpo":
+        raise ConfigError(f"dpo.margin belongs to simpo; the loss {config.loss} has none")
+    if config.label_smoothing and config.loss in ("ipo", "orpo"):
+        raise ConfigError(f"the loss {config.loss} knows no dpo.label_smoothing; leave it out or choose another loss")
     world = world or World()
     dtype = compute_dtype(config.precision, world.device)
     checkpoint = load_checkpoint(start)

@@ -143,7 +143,12 @@ class PpoRun:
             raise InputError(f"no prompt leaves room for an answer of {config.max_tokens} tokens")
         self.too_long = len(rendered) - len(self.prompts)
         width = min(config.sequence, self.policy.shape.context)
-        known = prepare(checkpoint.template, rehearse, width).examples if config.ptx_coef else []
+        self.rehearsed = prepare(checkpoint.template, rehearse if config.ptx_coef else (), width)
+        known = self.rehearsed.examples
+        if rehearse and config.ptx_coef and not known:
+            raise InputError(
+                f"none of the {len(rehearse)} demonstrations to rehearse has an answer within {width} tokens"
+            )
         per_step, micro = max(world.size, config.ptx_tokens // width), max(1, config.micro_tokens // width)
         self.rehearsals = packed_batches(known, width, per_step, micro, seed, world)[1] if known else None
 
@@ -248,6 +253,9 @@ def run(
     with progress.stage("ppo", config.iterations, prompts=len(ppo.prompts)) as stage:
         if ppo.too_long:
             stage.warn(f"{ppo.too_long} prompts leave no room for an answer and were left out")
+        if ppo.rehearsed.cut or ppo.rehearsed.dropped:
+            stage.warn(f"of the demonstrations to rehearse {ppo.rehearsed.cut} lost their last turns and "
+                       f"{ppo.rehearsed.dropped} were dropped whole, being too long")  # fmt: skip
         for iteration in range(saved.get("step", 0), config.iterations):
             rollouts, figures = ppo.iterate(iteration)
             curve.append({"step": iteration + 1, **figures})
