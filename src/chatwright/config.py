@@ -136,7 +136,6 @@ class PpoConfig(TrainConfig):
     kl_horizon: int = Field(default=10_000, gt=0, description="answers over which the price adapts")
     clip_range: float = Field(default=0.2, gt=0)
     value_clip: float = Field(default=0.2, gt=0)
-    value_coef: float = Field(default=0.1, ge=0)
     gamma: float = Field(default=1.0, gt=0, le=1)
     gae_lambda: float = Field(default=0.95, ge=0, le=1)
     ptx_coef: float = Field(
