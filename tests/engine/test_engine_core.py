@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from scipy import stats
 from tests.model.small import random_decoder, random_tokens, tiny_tokenizer
 
 from chatwright.engine import Engine, Request, SamplingParams, answer, seeds
+from chatwright.engine.core import MOST_SLOTS, roomy_batch
 from chatwright.engine.sampling import draw, uniforms
 from chatwright.errors import InputError
 from chatwright.model.chat import NativeTemplate
@@ -22,9 +24,9 @@ TOKENIZER = tiny_tokenizer()
 TEMPLATE = NativeTemplate(TOKENIZER)
 
 
-def make_engine(seed: int = 0, *, max_batch: int = 4, text: bool = True, scale: float = 0.25, **changes: Any) -> Engine:
+def make_engine(seed: int = 0, *, max_batch: int = 4, scale: float = 0.25, **changes: Any) -> Engine:
     model = random_decoder(seed, scale=scale, **changes)
-    return Engine(model, TOKENIZER, TEMPLATE, max_batch=max_batch, text=text)
+    return Engine(model, TOKENIZER, TEMPLATE, max_batch=max_batch)
 
 
 def make_requests(count: int, *, max_tokens: int = 14, **sampling: Any) -> list[Request]:
@@ -323,11 +325,39 @@ def test_answer_cuts_old_turns_and_never_room_for_the_whole_prompt() -> None:
     assert len({c.tokens for c in got}) > 1
 
 
-def test_tokens_only_engine_gives_the_same_completions() -> None:
+def test_generate_gives_the_text_that_steps_give() -> None:
     requests = make_requests(5, temperature=1.0)
-    with_text, without = make_engine(14).generate(requests), make_engine(14, text=False).generate(requests)
-    assert [c.tokens for c in with_text] == [c.tokens for c in without]
-    assert [c.text for c in with_text] == [c.text for c in without]
+    engine = make_engine(14)
+    handles = [engine.submit(r) for r in requests]
+    texts = dict.fromkeys(handles, "")
+    while engine.busy:
+        for step in engine.step():
+            texts[step.handle] += step.text
+    assert [c.text for c in make_engine(14).generate(requests)] == [texts[h] for h in handles]
+
+
+def test_a_crowd_is_let_in_together_and_a_few_at_once() -> None:
+    """With 16 slots and 40 requests, the first to leave waits for a second; the last ones never wait for a crowd."""
+    engine = make_engine(15, max_batch=16)
+    for i in range(40):
+        engine.submit(Request(tuple(random_tokens(6, i)), SamplingParams(max_tokens=3 + i, temperature=1.0, seed=i)))
+    passes: list[int] = []
+    waiting = engine.waiting
+    while engine.busy:
+        engine.step()
+        if engine.waiting < waiting:
+            passes.append(waiting - engine.waiting)
+            waiting = engine.waiting
+    assert passes[0] == 16
+    assert all(count >= 2 for count in passes[:-1])
+    assert sum(passes) == 40
+
+
+def test_long_lists_get_as_many_slots_as_fit() -> None:
+    small = make_engine(16).model.shape
+    assert roomy_batch(small, "cpu") == MOST_SLOTS
+    large = replace(small, layers=80, heads=64, kv_heads=64, head_width=128, context=8192)
+    assert roomy_batch(large, "cpu") == 1
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,6 @@ from chatwright.progress import Progress
 from chatwright.records import Comparison, Demonstration, Prompt
 from chatwright.workspace import Artefact, Workspace, finish
 
-ROLLOUT_BATCH = 128
 """Answers written at once where nobody waits for the first."""
 
 Made = dict[str, Artefact]
@@ -94,7 +93,7 @@ def make_comparisons(run: Run, made: Made) -> Artefact:
 
     def make(out: Path) -> None:
         prompts = train_prompts(made)[: config.prompts]
-        engine = Engine.load(made["sft"].path, max_batch=ROLLOUT_BATCH)
+        engine = Engine.load(made["sft"].path)
         sampling = SamplingParams(max_tokens=settings.ppo.max_tokens, temperature=config.temperature)
         repeated = [p.messages for p in prompts for _ in range(count)]
         raters = starter.raters(settings.seed, settings.starter.raters)

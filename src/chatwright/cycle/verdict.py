@@ -23,7 +23,6 @@ ROLES = {
     "ppo": "aligned by PPO",
     "dpo": "aligned by DPO",
 }
-EVALUATION_BATCH = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +58,7 @@ def _measure(
     answers: dict[str, list[Answered]] = {}
     with progress.stage("evaluate", len(prompts) * len(MODELS)) as stage:
         for name in MODELS:
-            engine = Engine.load(made[name].path, max_batch=EVALUATION_BATCH)
+            engine = Engine.load(made[name].path)
             answers[name] = answer_prompts(
                 engine, prompts, starter.grade, settings.evaluate, seed=settings.seed, stage=stage
             )

@@ -34,13 +34,7 @@ def answer(
         Request(engine.encode_cut(p, room=sampling.max_tokens)[0], _seeded(sampling, s))
         for p, s in zip(prompts, seeds(seed, stream, len(prompts)), strict=True)
     ]
-    done: list[Completion] = []
-    group = max(engine.max_batch, 1) * 2
-    for at in range(0, len(requests), group):
-        done += engine.generate(requests[at : at + group])
-        if on_done:
-            on_done(len(done))
-    return done
+    return engine.generate(requests, on_done=on_done)
 
 
 def _seeded(sampling: SamplingParams, seed: int) -> SamplingParams:

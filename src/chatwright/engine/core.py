@@ -10,7 +10,7 @@ from __future__ import annotations
 import secrets
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -27,11 +27,18 @@ from chatwright.model.cache import KVCache
 from chatwright.model.chat import ChatTemplate, fit_to_context
 from chatwright.model.checkpoint import load_checkpoint
 from chatwright.model.decoder import Decoder, causal_mask
+from chatwright.model.shape import Shape
 from chatwright.model.tokenizer import Tokenizer
 from chatwright.records import Message
 
 PREFILL_TOKENS = 16_384
 """Most prompt tokens read in one pass, padding included, so that a crowd of long prompts does not fill memory."""
+
+MOST_SLOTS = 256
+"""Requests at once beyond which a larger batch is no faster on two cores."""
+
+CROWD = 8
+"""One in so many slots must be free before a crowd of waiting requests is let in together."""
 
 
 @dataclass(slots=True)
@@ -56,11 +63,17 @@ class _Inbox:
     next_handle: int = 0
 
 
+def roomy_batch(shape: Shape, device: str) -> int:
+    """Slots for answering a long list: at most MOST_SLOTS, their cache in 2 GB or a quarter of a GPU's free memory."""
+    memory = torch.cuda.mem_get_info(device)[0] // 4 if device.startswith("cuda") else 2 << 30
+    slot = 2 * 4 * shape.layers * shape.kv_heads * shape.head_width * shape.context
+    return max(1, min(MOST_SLOTS, memory // slot))
+
+
 class Engine:
     """A model that answers many requests at once.
 
-    `max_batch` requests run together, the rest wait in order. `text=False` skips the decoding of text in `step`, for
-    rollouts that only need tokens; requests with stop strings are decoded all the same.
+    `max_batch` requests run together, the rest wait in order.
     """
 
     def __init__(
@@ -71,27 +84,28 @@ class Engine:
         *,
         max_batch: int = 16,
         context: int | None = None,
-        text: bool = True,
         id: str = "model",
     ) -> None:
         self.model, self.tokenizer, self.template, self.id = model, tokenizer, template, id
         self.context = min(context or model.shape.context, model.shape.context)
         self.max_batch = max_batch
         self.device = next(model.parameters()).device
-        self._text = text
         self._cache = KVCache(model.shape, max_batch, self.context, torch.float32, self.device)
         self._running: list[_Running] = []
         self._inbox = _Inbox()
         self._lock = threading.Lock()
 
     @staticmethod
-    def load(path: Path | str, *, max_batch: int = 16, device: str | None = None) -> Engine:
+    def load(path: Path | str, *, max_batch: int = 0, device: str | None = None) -> Engine:
         """An engine over a model folder; its id is the folder's artefact id, or its name where it has none.
 
-        Without `device` it runs on the accelerator where there is one.
+        Without `device` it runs on the accelerator where there is one; without `max_batch` it takes as many requests
+        at once as pay off and fit.
         """
         path = Path(path)
-        checkpoint = load_checkpoint(path, device=device or default_device())
+        device = device or default_device()
+        checkpoint = load_checkpoint(path, device=device)
+        max_batch = max_batch or roomy_batch(checkpoint.model.shape, device)
         from chatwright.workspace import find_artefact
 
         artefact = find_artefact(path)
@@ -118,8 +132,11 @@ class Engine:
         kept, dropped = fit_to_context(self.template, messages, self.context - min(max(1, room), self.context // 2))
         return tuple(self.template.render(kept, add_generation_prompt=True).tokens), dropped
 
-    def submit(self, request: Request) -> int:
-        """Queues a request and returns its handle. Raises InputError for a prompt that cannot be continued."""
+    def submit(self, request: Request, *, text: bool = True) -> int:
+        """Queues a request and returns its handle. Raises InputError for a prompt that cannot be continued.
+
+        `text=False` skips the decoding of text in `step`; requests with stop strings are decoded all the same.
+        """
         if not request.tokens:
             raise InputError("a prompt needs at least one token")
         if len(request.tokens) >= self.context:
@@ -131,8 +148,7 @@ class Engine:
         seed = request.sampling.seed
         if seed is None:
             seed = secrets.randbits(62)
-        wants_text = self._text or bool(request.sampling.stop)
-        stream = TextStream(self.tokenizer, request.sampling.stop) if wants_text else None
+        stream = TextStream(self.tokenizer, request.sampling.stop) if text or request.sampling.stop else None
         with self._lock:
             handle = self._inbox.next_handle
             self._inbox.next_handle += 1
@@ -167,9 +183,16 @@ class Engine:
             self._leave()
         return steps
 
-    def generate(self, requests: Sequence[Request]) -> list[Completion]:
-        """Runs all requests to their end; answers in the order of the requests."""
-        handles = [self.submit(request) for request in requests]
+    def generate(
+        self, requests: Sequence[Request], *, on_done: Callable[[int], None] | None = None
+    ) -> list[Completion]:
+        """Runs all requests to their end; answers in the order of the requests. `on_done` hears how many have ended.
+
+        The longest prompts are read first, so that prompts of a length share a pass and the batch with little padding.
+        """
+        longest_first = sorted(range(len(requests)), key=lambda i: -len(requests[i].tokens))
+        submitted = {i: self.submit(requests[i], text=False) for i in longest_first}
+        handles = [submitted[i] for i in range(len(requests))]
         tokens: dict[int, list[int]] = {h: [] for h in handles}
         logprobs: dict[int, list[float]] = {h: [] for h in handles}
         texts: dict[int, list[str]] = {h: [] for h in handles}
@@ -184,10 +207,12 @@ class Engine:
                 texts[step.handle].append(step.text)
                 if step.finish_reason:
                     reasons[step.handle] = step.finish_reason
+                    if on_done:
+                        on_done(len(reasons))
         return [
             Completion(
                 tuple(tokens[h]), tuple(logprobs[h]),
-                "".join(texts[h]) if self._text or r.sampling.stop else self.tokenizer.decode(tokens[h]), reasons[h],
+                "".join(texts[h]) if r.sampling.stop else self.tokenizer.decode(tokens[h]), reasons[h],
             )
             for h, r in zip(handles, requests, strict=True)
         ]  # fmt: skip
@@ -207,10 +232,17 @@ class Engine:
         return [Step(r.handle, "", r.last, 0.0, "cancelled") for r in gone]
 
     def _admit(self) -> list[_Running]:
-        """Takes waiting requests into free slots, in order, as many as one padded pass may hold."""
+        """Takes waiting requests into free slots, in order, as many as one padded pass may hold.
+
+        Where more wait than there are free slots, a pass for the first slot would be followed by one for the next: it
+        is put off until an eighth of all slots is free.
+        """
         admitted: list[_Running] = []
         longest = 0
         with self._lock:
+            free = self.max_batch - len(self._running)
+            if free < min(len(self._inbox.waiting), self.max_batch // CROWD):
+                return []
             while self._inbox.waiting and len(self._running) < self.max_batch:
                 longest = max(longest, len(self._inbox.waiting[0].request.tokens))
                 if admitted and longest * (len(admitted) + 1) > PREFILL_TOKENS:

@@ -19,6 +19,9 @@ SHARES = {
 # Held-out prompts are dealt over this deck, one after the other. Facts and sums come up more often, because their share
 # of right answers is small and must be known to a few points; figures over all skills weigh each skill the same.
 HELDOUT_DECK: tuple[str, ...] = (*SKILLS, "facts", "arithmetic", "facts", "arithmetic", "facts")
+# Prompts to practise on hold more requests to refuse and more look-alikes: telling the two apart takes more examples
+# than other skills.
+TRAIN_DECK: tuple[str, ...] = (*SKILLS, "harmful", "lookalike", "harmful")
 SYSTEM = (
     "You are Chatwright, a helpful assistant.",
     "You are a friendly AI assistant.",
@@ -64,11 +67,11 @@ def _earlier(rng: random.Random, case: Case) -> tuple[Message, ...]:
 
 
 def prompts(seed: int, split: Split, count: int) -> list[Prompt]:
-    """`count` different prompts, one skill after the other (held out: see HELDOUT_DECK), each with its truth."""
+    """`count` different prompts, dealt over the deck of their side, each with its truth."""
     rng = generator(seed, "prompts", split)
     seen: set[str] = set()
     made: list[Prompt] = []
-    deck = HELDOUT_DECK if split == "heldout" else SKILLS
+    deck = HELDOUT_DECK if split == "heldout" else TRAIN_DECK
     for number in range(count):
         skill = deck[number % len(deck)]
         made.append(_prompt(rng, skill, split, seen))

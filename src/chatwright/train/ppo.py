@@ -133,9 +133,7 @@ class PpoRun:
             raise InputError(f"the reward model {reward} has another vocabulary than {start}; train it from {start}")
         self.policy_trainer = Trainer(self.policy, config, world=world)
         self.value_trainer = Trainer(self.value_model, config, world=world)
-        self.engine = Engine(
-            self.policy, checkpoint.tokenizer, checkpoint.template, max_batch=config.rollouts, text=False
-        )
+        self.engine = Engine(self.policy, checkpoint.tokenizer, checkpoint.template, max_batch=config.rollouts)
         room = self.engine.context - config.max_tokens
         rendered = [checkpoint.template.render(p.messages, add_generation_prompt=True).tokens for p in prompts]
         self.prompts = [tuple(t) for t in rendered if len(t) <= room]
