@@ -88,10 +88,9 @@ def test_what_looked_like_a_stop_string_is_released() -> None:
     assert "".join(pieces) == "the river"
 
 
-@pytest.mark.parametrize("text", [True, False])
-def test_engine_stops_at_a_stop_string(text: bool) -> None:
+def test_engine_stops_at_a_stop_string() -> None:
     model = random_decoder(3)
-    engine = Engine(model, TOKENIZER, NativeTemplate(TOKENIZER), text=text)
+    engine = Engine(model, TOKENIZER, NativeTemplate(TOKENIZER))
     prompt = tuple(TOKENIZER.encode("the old mill"))
 
     def ask(*stop: str) -> object:
