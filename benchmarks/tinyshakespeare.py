@@ -60,7 +60,10 @@ def train(chosen: Any, learn: np.ndarray, held: np.ndarray, alphabet: int) -> di
         decay=chosen.decay, final_lr=0.0,
     ))  # fmt: skip
     shape = new_shape(
-        ModelConfig(layers=4, width=128, heads=4, kv_heads=4, mlp_width=344, context=chosen.context), alphabet
+        ModelConfig(
+            layers=4, width=128, heads=4, kv_heads=4, mlp_width=344, context=chosen.context, tie_embeddings=False
+        ),
+        alphabet,
     )
     trainer = Trainer(initialise(Decoder(shape), chosen.seed), config)
     loss = language_loss(compute_dtype("auto", "cpu"))

@@ -13,11 +13,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from chatwright.errors import ConfigError
 
 ENVIRONMENT_PREFIX = "CHATWRIGHT_"
+PreferenceLoss = Literal["dpo", "robust", "ipo", "norm", "simpo", "orpo"]
 
 
 class Section(BaseModel):
@@ -85,7 +86,6 @@ class TrainConfig(Section):
     """What every training stage shares."""
 
     optim: OptimConfig = OptimConfig()
-    batch_tokens: int = Field(default=2048, gt=0, description="tokens in one optimiser step, over all ranks")
     micro_tokens: int = Field(default=8192, gt=0, description="tokens in one forward pass on one rank")
     sequence: int = Field(default=256, gt=8, description="tokens in one packed row")
     checkpoint_every: int = Field(default=100, gt=0, description="steps")
@@ -93,19 +93,25 @@ class TrainConfig(Section):
     precision: Literal["auto", "fp32", "bf16"] = "auto"
 
 
-class PretrainConfig(TrainConfig):
+class StepConfig(TrainConfig):
+    """Training in steps of so many tokens."""
+
+    batch_tokens: int = Field(default=2048, gt=0, description="tokens in one optimiser step, over all ranks")
+
+
+class PretrainConfig(StepConfig):
     optim: OptimConfig = OptimConfig(embed_lr=0.3, muon_momentum=0.9, adam_beta1=0.7)
     tokens: int = Field(default=1_700_000, gt=0, description="tokens seen in all")
     minutes: float = Field(default=0, ge=0, description="if above 0: stop after this many minutes of training instead")
 
 
-class SftConfig(TrainConfig):
+class SftConfig(StepConfig):
     optim: OptimConfig = OptimConfig(muon_lr=0.02, adam_lr=0.01, embed_lr=0.3, muon_momentum=0.9, adam_beta1=0.7)
     sequence: int = Field(default=256, gt=8, description="tokens in one packed row, and in the longest conversation")
     epochs: float = Field(default=2.0, gt=0)
 
 
-class RewardConfig(TrainConfig):
+class RewardConfig(StepConfig):
     optim: OptimConfig = OptimConfig(muon_lr=0.02, adam_lr=0.002, embed_lr=0.02)
     sequence: int = Field(default=128, gt=8, description="tokens in one packed row, at least the longest answer's")
     epochs: float = Field(default=3.0, gt=0)
@@ -133,7 +139,7 @@ class PpoConfig(TrainConfig):
     temperature: float = Field(default=1.0, gt=0)
     kl_coef: float = Field(default=0.05, ge=0, description="price of one nat of KL to the SFT model")
     kl_target: float = Field(default=0, ge=0, description="nats an answer that the price is adapted to; 0: fixed price")
-    kl_horizon: int = Field(default=10_000, gt=0, description="answers over which the price adapts")
+    kl_horizon: int = Field(default=1280, gt=0, description="answers over which the price adapts: ten batches")
     clip_range: float = Field(default=0.2, gt=0)
     value_clip: float = Field(default=0.2, gt=0)
     gamma: float = Field(default=1.0, gt=0, le=1)
@@ -144,19 +150,33 @@ class PpoConfig(TrainConfig):
     ptx_tokens: int = Field(default=512, gt=0, description="tokens of demonstrations rehearsed in one optimiser step")
     missing_end_penalty: float = Field(default=1.0, ge=0, description="taken off the reward where the end is missing")
 
+    @model_validator(mode="after")
+    def _price_can_adapt(self) -> PpoConfig:
+        if self.kl_target and not self.kl_coef:
+            raise ValueError("ppo.kl_target adapts the price ppo.kl_coef, which must not be 0 to begin with")
+        return self
 
-class DpoConfig(TrainConfig):
+
+class DpoConfig(StepConfig):
     """Direct preference optimisation (Rafailov et al. 2023) and its family; see `train/preference_losses.py`."""
 
     optim: OptimConfig = OptimConfig(muon_lr=0.002, adam_lr=0.0005, embed_lr=0.005)
     sequence: int = Field(default=128, gt=8, description="tokens in one packed row, at least the longest answer's")
     epochs: float = Field(default=1.0, gt=0)
-    loss: Literal["dpo", "robust", "ipo", "norm", "simpo", "orpo"] = "dpo"
-    beta: float = Field(default=0.1, gt=0, description="usual: 0.1; for norm 5, for simpo 2")
+    loss: PreferenceLoss = "dpo"
+    beta: float = Field(default=0, ge=0, description="0: the usual one; 0.1, for norm 5, for simpo 2")
     label_smoothing: float = Field(
         default=0.0, ge=0, lt=0.5, description="chance that a label is flipped (cDPO, robust, norm, simpo)"
     )
     margin: float = Field(default=0.0, ge=0, description="by which simpo wants the better answer ahead")
+
+    @model_validator(mode="after")
+    def _belongs_to_the_loss(self) -> DpoConfig:
+        if self.margin and self.loss != "simpo":
+            raise ValueError(f"dpo.margin belongs to simpo; the loss {self.loss} has none")
+        if self.label_smoothing and self.loss in ("ipo", "orpo"):
+            raise ValueError(f"the loss {self.loss} knows no dpo.label_smoothing; leave it out or choose another loss")
+        return self
 
 
 class SamplingConfig(Section):
@@ -230,7 +250,8 @@ PRESETS: dict[str, dict[str, Any]] = {
         "sft": {"batch_tokens": 16_384, "sequence": 512,
                 "optim": {"muon_lr": 0.005, "adam_lr": 0.0015, "embed_lr": 0.03, **_STEADY}},
         "reward": {"epochs": 1, "batch_tokens": 16_384, "optim": {"muon_lr": 0.002, "adam_lr": 0.0003, "embed_lr": 0}},
-        "ppo": {"iterations": 200, "max_tokens": 128, "optim": {"muon_lr": 0.001, "adam_lr": 0.0001, "embed_lr": 0}},
+        "ppo": {"iterations": 200, "max_tokens": 128, "sequence": 512, "ptx_tokens": 1024,
+                "optim": {"muon_lr": 0.001, "adam_lr": 0.0001, "embed_lr": 0}},
         "dpo": {"batch_tokens": 16_384, "optim": {"muon_lr": 0.0005, "adam_lr": 0.0001, "embed_lr": 0}},
     },
     "gpu": {
@@ -242,7 +263,8 @@ PRESETS: dict[str, dict[str, Any]] = {
                 "optim": {"muon_lr": 0.002, "adam_lr": 0.0005, "embed_lr": 0.02, **_STEADY}},
         "reward": {"epochs": 1, "batch_tokens": 131_072, "micro_tokens": 65_536,
                    "optim": {"muon_lr": 0.001, "adam_lr": 0.0001, "embed_lr": 0}},
-        "ppo": {"iterations": 500, "rollouts": 512, "max_tokens": 256, "micro_tokens": 65_536,
+        "ppo": {"iterations": 500, "rollouts": 512, "kl_horizon": 5120, "max_tokens": 256, "micro_tokens": 65_536,
+                "sequence": 2048, "ptx_tokens": 16_384,
                 "optim": {"muon_lr": 0.0005, "adam_lr": 0.00005, "embed_lr": 0}},
         "dpo": {"batch_tokens": 131_072, "micro_tokens": 65_536,
                 "optim": {"muon_lr": 0.0002, "adam_lr": 0.00005, "embed_lr": 0}},
@@ -256,7 +278,8 @@ PRESETS: dict[str, dict[str, Any]] = {
                 "optim": {"muon_lr": 0.001, "adam_lr": 0.0003, "embed_lr": 0.015, **_STEADY}},
         "reward": {"epochs": 1, "batch_tokens": 524_288, "micro_tokens": 32_768,
                    "optim": {"muon_lr": 0.0005, "adam_lr": 0.00005, "embed_lr": 0}},
-        "ppo": {"iterations": 1000, "rollouts": 1024, "max_tokens": 512, "micro_tokens": 32_768,
+        "ppo": {"iterations": 1000, "rollouts": 1024, "kl_horizon": 10_240, "max_tokens": 512, "micro_tokens": 32_768,
+                "sequence": 4096, "ptx_tokens": 32_768,
                 "optim": {"muon_lr": 0.0003, "adam_lr": 0.00003, "embed_lr": 0}},
         "dpo": {"batch_tokens": 524_288, "micro_tokens": 32_768,
                 "optim": {"muon_lr": 0.0001, "adam_lr": 0.00003, "embed_lr": 0}},
@@ -301,6 +324,8 @@ def load_settings(
         return Settings.model_validate(tree)
     except ValidationError as error:
         first = error.errors()[0]
+        if first["type"] == "value_error":  # of a validator here, which says it in a sentence
+            raise ConfigError(first["msg"].removeprefix("Value error, ")) from None
         where = ".".join(str(part) for part in first["loc"])
         raise ConfigError(f"the setting {where} cannot be {first.get('input')!r}: {first['msg'].lower()}") from None
 

@@ -219,7 +219,7 @@ class Comparison:
         ident = str(row.get("id") or content_id([[m.to_json() for m in prompt], texts, ranking]))
         return Comparison(
             prompt, texts, ranking, str(row.get("annotator", "")), _source(row), _weight(row),
-            _consent(row), _scores(row),
+            _consent(row), _scores(row, len(texts)),
             str(row.get("skill", "")), ident, _meta(row),
         )  # fmt: skip
 
@@ -249,11 +249,17 @@ class Comparison:
         ]
 
 
-def _scores(row: Mapping[str, Any]) -> tuple[dict[str, float], ...]:
+def _scores(row: Mapping[str, Any], count: int) -> tuple[dict[str, float], ...]:
+    """Marks by name for each response, or () where the annotator gave none."""
     scores = row.get("scores") or ()
     if not isinstance(scores, Sequence) or not all(isinstance(one, Mapping) for one in scores):
         raise InputError("scores must be a list with one object for each response")
-    return tuple(dict(one) for one in scores)
+    if scores and len(scores) != count:
+        raise InputError(f"scores must hold one object for each of the {count} responses, not {len(scores)}")
+    for name, mark in (item for one in scores for item in one.items()):
+        if isinstance(mark, bool) or not isinstance(mark, int | float) or not math.isfinite(mark):
+            raise InputError(f"the score {name} must be a number, not {mark!r}")
+    return tuple({str(name): float(mark) for name, mark in one.items()} for one in scores)
 
 
 def _ranking(row: Mapping[str, Any], count: int) -> tuple[tuple[int, ...], ...]:

@@ -122,3 +122,23 @@ def test_preset_may_be_repeated_but_not_changed(tmp_path: Path) -> None:
     assert load_settings("tiny", toml=tmp_path / "a.toml", environment={}).preset == "tiny"
     with pytest.raises(ConfigError, match="--preset"):
         load_settings("tiny", environment={}, overrides=["preset=laptop"])
+
+
+@pytest.mark.parametrize(("overrides", "sentence"), [
+    (["dpo.margin=0.5"], "dpo.margin belongs to simpo"),
+    (["dpo.loss=ipo", "dpo.label_smoothing=0.1"], "ipo knows no dpo.label_smoothing"),
+    (["dpo.loss=orpo", "dpo.label_smoothing=0.1"], "orpo knows no dpo.label_smoothing"),
+    (["ppo.kl_target=4", "ppo.kl_coef=0"], "ppo.kl_coef, which must not be 0"),
+])  # fmt: skip
+def test_settings_that_contradict_each_other_are_refused_before_anything_runs(
+    overrides: list[str], sentence: str
+) -> None:
+    with pytest.raises(ConfigError, match=sentence) as caught:
+        load_settings("tiny", environment={}, overrides=overrides)
+    assert "\n" not in str(caught.value)
+
+
+def test_ppo_has_no_batch_tokens() -> None:
+    """Its steps hold rollouts / minibatches answers; a setting that nothing reads is refused."""
+    with pytest.raises(ConfigError, match="batch_tokens"):
+        load_settings("tiny", environment={}, overrides=["ppo.batch_tokens=99"])

@@ -1,6 +1,7 @@
 """Records: round trips, ids, and one sentence for each mistake."""
 
 import json
+import math
 from typing import Any
 
 import pytest
@@ -139,6 +140,10 @@ TWO = {"prompt": "hi", "responses": ["a", "b"]}
         (Comparison.from_json, {"prompt": "hi", "responses": ["a"], "preferred": 0}, "at least two responses"),
         (Comparison.from_json, {"prompt": "hi", "responses": ["a", 3], "preferred": 0}, "every response must be text"),
         (Comparison.from_json, {**TWO, "preferred": 0, "scores": [3, 4]}, "scores"),
+        (Comparison.from_json, {**TWO, "preferred": 0, "scores": [{"clear": 4}]}, "each of the 2 responses, not 1"),
+        (Comparison.from_json, {**TWO, "preferred": 0, "scores": [{"clear": "4"}, {}]}, "clear must be a number"),
+        (Comparison.from_json, {**TWO, "preferred": 0, "scores": [{"clear": math.nan}, {}]}, "clear must be a number"),
+        (Comparison.from_json, {**TWO, "preferred": 0, "scores": [{"clear": True}, {}]}, "clear must be a number"),
         (Comparison.from_json, {**TWO, "preferred": 0, "consent": "false"}, "consent must be true or false"),
     ],
 )  # fmt: skip

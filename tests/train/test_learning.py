@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 from tests.model.small import TEXT, random_decoder, tiny_shape, tiny_tokenizer
-from tests.train.worlds import HOLDOUT, SHARED, Steps, base, comparisons, demonstrations, run_dpo, run_pretrain
+from tests.train.worlds import HOLDOUT, PPO, SHARED, Steps, base, comparisons, demonstrations, run_dpo, run_pretrain
 
 from chatwright.config import DpoConfig, OptimConfig, PpoConfig, RewardConfig, SftConfig
 from chatwright.engine import Engine, Request, SamplingParams
@@ -187,7 +187,7 @@ def share_of_prized(tokens: Any) -> float:
 
 
 def ppo_config(**changes: Any) -> PpoConfig:
-    given: dict[str, Any] = SHARED | {
+    given: dict[str, Any] = PPO | {
         "iterations": 40, "rollouts": 48, "max_tokens": 8, "epochs": 2, "minibatches": 2, "kl_coef": 0.0,
         "micro_tokens": 2048, "missing_end_penalty": 0.0, "checkpoint_every": 1000, "optim": FAST,
     }  # fmt: skip

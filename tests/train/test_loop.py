@@ -11,14 +11,14 @@ import torch
 from tests.model.small import random_decoder, random_examples
 from tests.train.worlds import OPTIM, SHARED
 
-from chatwright.config import TrainConfig
+from chatwright.config import StepConfig
 from chatwright.errors import ChatwrightError
 from chatwright.model.measure import language_loss
 from chatwright.model.packing import pack_rows
 from chatwright.progress import Progress
 from chatwright.train.loop import Plan, Trainer, run_plan
 
-CONFIG = TrainConfig(**(SHARED | {"optim": OPTIM.model_copy(update={"clip": 1e9})}))
+CONFIG = StepConfig(**(SHARED | {"optim": OPTIM.model_copy(update={"clip": 1e9})}))
 
 
 def gradients(micro_batches: list[list[Any]], scale: float = 1.0) -> tuple[dict[str, torch.Tensor], Any]:
@@ -82,7 +82,7 @@ def test_small_weights_are_normalised_like_large_ones() -> None:
 
 
 def test_only_the_adam_group_is_clipped_and_the_norm_is_of_all() -> None:
-    config = TrainConfig(**(SHARED | {"optim": OPTIM.model_copy(update={"clip": 0.01})}))
+    config = StepConfig(**(SHARED | {"optim": OPTIM.model_copy(update={"clip": 0.01})}))
     trainer = Trainer(random_decoder(1), config)
     batch = pack_rows([random_examples([9, 14], 0)])
     caught: dict[str, torch.Tensor] = {}

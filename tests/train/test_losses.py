@@ -160,6 +160,8 @@ def test_adaptive_price_of_kl_follows_ziegler() -> None:
     assert next_kl_coef(0.1, 6.6, 6.0, 64, 1000) == pytest.approx(0.1 * (1 + 0.1 * 64 / 1000))
     assert next_kl_coef(0.1, 60.0, 6.0, 64, 1000) == pytest.approx(0.1 * (1 + 0.2 * 64 / 1000))
     assert next_kl_coef(0.1, -3.0, 6.0, 64, 1000) == pytest.approx(0.1 * (1 - 0.2 * 64 / 1000))
+    assert next_kl_coef(0.1, -3.0, 6.0, 1000, 10) == pytest.approx(0.08)  # a batch beyond the horizon: never below 0
+    assert next_kl_coef(0.1, math.nan, 6.0, 64, 1000) == 0.1
     price = 0.1
     for _ in range(400):  # a policy whose KL is 1 / price settles where that is the target
         price = next_kl_coef(price, 1 / price, 4.0, 100, 1000)

@@ -118,6 +118,8 @@ def test_embeddings_have_a_rate_of_their_own_only_where_they_are_not_the_head() 
     for tied, rates in ((False, {"model.embed_tokens.weight": 0.75, "lm_head.weight": 0.25}),
                         (True, {"model.embed_tokens.weight": 0.25})):  # fmt: skip
         model = random_decoder(tie_embeddings=tied)
+        with torch.no_grad():
+            model.model.embed_tokens.weight.mul_(10)
         muon, adam = build_optimizers(model, config)
         names = {id(p): name for name, p in model.named_parameters()}
         found = {names[id(p)]: g["peak_lr"] for g in adam.param_groups for p in g["params"]}
@@ -136,3 +138,13 @@ def test_learning_rate_is_a_trapezoid() -> None:
         assert lr_factor(progress, config) == pytest.approx(factor), progress
     flat = OptimConfig(warmup=0.0, decay=0.0)
     assert [lr_factor(p, flat) for p in (0.0, 0.5, 1.0)] == [1.0, 1.0, 1.0]
+
+
+@pytest.mark.parametrize(("deviation", "share"), [(0.5, 1.0), (2.0, 1.0), (0.02, 0.04)])
+def test_small_embeddings_of_an_imported_model_are_moved_as_much_less(deviation: float, share: float) -> None:
+    model = random_decoder(1, tie_embeddings=False)
+    with torch.no_grad():
+        weight = model.model.embed_tokens.weight
+        weight.mul_(deviation / weight.square().mean().sqrt())
+    adam = build_optimizers(model, OptimConfig(adam_lr=0.001, embed_lr=0.3))[1]
+    assert [group["lr"] for group in adam.param_groups] == pytest.approx([0.001, 0.3 * share])

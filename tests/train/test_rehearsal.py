@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from tests.model.small import tiny_tokenizer
-from tests.train.worlds import SHARED, base, comparisons, demonstrations, prompts
+from tests.train.worlds import PPO, SHARED, base, comparisons, demonstrations, prompts
 
 from chatwright.config import OptimConfig, PpoConfig, RewardConfig
+from chatwright.errors import ConfigError, InputError
 from chatwright.model.chat import NativeTemplate
 from chatwright.progress import Progress
+from chatwright.records import Demonstration
 from chatwright.train import ppo, reward
 from chatwright.train.distributed import World
 from chatwright.train.sft import prepare
@@ -20,13 +23,14 @@ from chatwright.train.sft import prepare
 COEF = 3.0
 
 
-def ppo_run(folder: Path, **changes: Any) -> ppo.PpoRun:
+def ppo_run(folder: Path, rehearse: list[Demonstration] | None = None, **changes: Any) -> ppo.PpoRun:
     judged = RewardConfig(**(SHARED | {"epochs": 1.0}))
     reward.run(judged, base(folder), comparisons(), folder / "judge", Progress(), seed=1, parents={})
     given = {"rollouts": 6, "minibatches": 1, "max_tokens": 8, "ptx_coef": COEF, "ptx_tokens": 96, "micro_tokens": 64}
     optim = OptimConfig(muon_lr=0.01, adam_lr=0.002, clip=1e9)  # the gradient as it is
-    config = PpoConfig(**(SHARED | {"optim": optim} | given | changes))
-    return ppo.PpoRun(config, base(folder), folder / "judge", prompts(), 5, World(), demonstrations())
+    config = PpoConfig(**(PPO | {"optim": optim} | given | changes))
+    known = [] if not config.ptx_coef else demonstrations() if rehearse is None else rehearse
+    return ppo.PpoRun(config, base(folder), folder / "judge", prompts(), 5, World(), known)
 
 
 def caught(run: ppo.PpoRun) -> tuple[list[Any], float, dict[str, torch.Tensor]]:
@@ -100,14 +104,21 @@ def test_every_demonstration_comes_up_once_per_pass(tmp_path: Path) -> None:
     assert sorted(seen) == wanted
 
 
-@pytest.mark.parametrize("rehearse", [True, False])
-def test_without_a_weight_or_without_rows_it_is_plain_ppo(tmp_path: Path, rehearse: bool) -> None:
-    run = ppo_run(tmp_path, ptx_coef=0.0 if rehearse else 1.0)
-    if not rehearse:
-        run.rehearsals = None
-    batches, _, _ = caught(run)
-    assert run.rehearsals is None
-    assert not any(isinstance(b, ppo.Rehearsal) for b in batches)
+def test_without_demonstrations_or_with_weightless_ones_it_is_plain_ppo(tmp_path: Path) -> None:
+    weightless = [replace(d, weight=0.0) for d in demonstrations()]
+    gradients = []
+    for known in ([], weightless):
+        batches, _, gradient = caught(ppo_run(tmp_path, known))
+        assert not any(isinstance(b, ppo.Rehearsal) for b in batches)
+        gradients.append(gradient)
+    assert all(torch.equal(gradients[0][name], gradients[1][name]) for name in gradients[0])
+
+
+def test_demonstrations_that_weigh_nothing_by_a_setting_are_refused(tmp_path: Path) -> None:
+    ppo_run(tmp_path)
+    config = PpoConfig(**(PPO | {"ptx_coef": 0.0}))
+    with pytest.raises(ConfigError, match="ptx_coef"):
+        ppo.PpoRun(config, base(tmp_path), tmp_path / "judge", prompts(), 5, World(), demonstrations())
 
 
 def test_rehearsing_keeps_what_ppo_forgets(tmp_path: Path) -> None:
@@ -130,7 +141,5 @@ def test_rehearsing_keeps_what_ppo_forgets(tmp_path: Path) -> None:
 
 
 def test_demonstrations_that_cannot_be_rehearsed_are_not_passed_over_in_silence(tmp_path: Path) -> None:
-    from chatwright.errors import InputError
-
-    with pytest.raises(InputError, match="none of the 12 demonstrations"):
+    with pytest.raises(InputError, match=r"none of the 12 demonstrations.*raise ppo.sequence"):
         ppo_run(tmp_path, sequence=9)

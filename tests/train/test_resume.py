@@ -10,7 +10,7 @@ import torch
 from tests.model.small import random_decoder, random_examples
 from tests.train.worlds import OPTIM, SHARED, STAGES, KillAt, Killed, run_pretrain, run_sft, weights
 
-from chatwright.config import TrainConfig
+from chatwright.config import StepConfig
 from chatwright.model.measure import language_loss
 from chatwright.model.packing import pack_rows
 from chatwright.progress import Progress
@@ -102,7 +102,7 @@ def test_only_the_newest_checkpoint_is_kept(tmp_path: Path) -> None:
 
 
 def make_trainer(seed: int = 1) -> Trainer:
-    return Trainer(random_decoder(seed), TrainConfig(**(SHARED | {"optim": OPTIM})))
+    return Trainer(random_decoder(seed), StepConfig(**(SHARED | {"optim": OPTIM})))
 
 
 def take_steps(trainer: Trainer, count: int) -> None:

@@ -88,3 +88,9 @@ def test_what_was_not_measured_is_null() -> None:
     assert made["ece_fitted"] is None
     assert made["better_is_shorter"] == {"accuracy": None, "pairs": 0}
     assert made["score_length_correlation"] is None
+
+
+def test_margins_that_are_not_finite_are_left_out() -> None:
+    pairs = [JudgedPair(m, 1) for m in (1.0, -0.5, math.nan, math.inf)]
+    assert audit(pairs) == audit(pairs[:2])
+    assert audit(pairs[2:]) == {"pairs": 0}

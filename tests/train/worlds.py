@@ -22,6 +22,7 @@ SHARED: dict[str, Any] = {
     "optim": OPTIM, "batch_tokens": 192, "micro_tokens": 96, "sequence": 48, "precision": "fp32",
     "checkpoint_every": 2, "evaluate_every": 3,
 }  # fmt: skip
+PPO: dict[str, Any] = {key: value for key, value in SHARED.items() if key != "batch_tokens"}
 MODEL = ModelConfig(layers=2, width=24, heads=4, kv_heads=2, mlp_width=40, context=64)
 
 
@@ -104,7 +105,7 @@ def run_ppo(folder: Path, progress: Progress, world: World | None = None, **chan
         reward.run(judged, base(folder), comparisons(), folder / "judge", Progress(), seed=1, parents={})
     config = PpoConfig(
         **(
-            SHARED
+            PPO
             | {
                 "iterations": 5,
                 "rollouts": 6,

@@ -23,8 +23,6 @@ from chatwright.progress import Progress
 from chatwright.records import Comparison, Demonstration, Prompt
 from chatwright.workspace import Artefact, Workspace, finish
 
-"""Answers written at once where nobody waits for the first."""
-
 Made = dict[str, Artefact]
 
 
@@ -135,7 +133,8 @@ def make_reward(run: Run, made: Made) -> Artefact:
 
 def make_ppo(run: Run, made: Made) -> Artefact:
     world = {"world": made["world"].id}
-    return stages.ppo_aligned(run, made["sft"], made["reward"], train_prompts(made), world, demonstrations(made))
+    known = demonstrations(made) if run.settings.ppo.ptx_coef else []
+    return stages.ppo_aligned(run, made["sft"], made["reward"], train_prompts(made), world, known)
 
 
 def make_dpo(run: Run, made: Made) -> Artefact:

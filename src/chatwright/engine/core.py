@@ -38,7 +38,7 @@ MOST_SLOTS = 256
 """Requests at once beyond which a larger batch is no faster on two cores."""
 
 CROWD = 8
-"""One in so many slots must be free before a crowd of waiting requests is let in together."""
+"""One in so many slots must be free before a crowd of requests that nobody watches is let in together."""
 
 
 @dataclass(slots=True)
@@ -49,6 +49,7 @@ class _Running:
     request: Request
     uniforms: np.ndarray
     stream: TextStream | None
+    watched: bool
     length: int = 0
     drawn: int = 0
     last: int = 0
@@ -135,7 +136,8 @@ class Engine:
     def submit(self, request: Request, *, text: bool = True) -> int:
         """Queues a request and returns its handle. Raises InputError for a prompt that cannot be continued.
 
-        `text=False` skips the decoding of text in `step`; requests with stop strings are decoded all the same.
+        `text=False` is for answers that nobody watches as they grow: `step` gives no text of theirs (except where stop
+        strings need it), and they may wait for others to be read with.
         """
         if not request.tokens:
             raise InputError("a prompt needs at least one token")
@@ -152,7 +154,7 @@ class Engine:
         with self._lock:
             handle = self._inbox.next_handle
             self._inbox.next_handle += 1
-            self._inbox.waiting.append(_Running(handle, request, uniforms(seed, room), stream))
+            self._inbox.waiting.append(_Running(handle, request, uniforms(seed, room), stream, text))
         return handle
 
     def cancel(self, handle: int) -> None:
@@ -234,14 +236,15 @@ class Engine:
     def _admit(self) -> list[_Running]:
         """Takes waiting requests into free slots, in order, as many as one padded pass may hold.
 
-        Where more wait than there are free slots, a pass for the first slot would be followed by one for the next: it
-        is put off until an eighth of all slots is free.
+        Where nobody watches and more wait than there are free slots, a pass for one slot would soon be followed by
+        the next: it is put off until a part of all slots is free.
         """
         admitted: list[_Running] = []
         longest = 0
         with self._lock:
             free = self.max_batch - len(self._running)
-            if free < min(len(self._inbox.waiting), self.max_batch // CROWD):
+            watched = any(r.watched for r in self._inbox.waiting)
+            if not watched and free < min(len(self._inbox.waiting), self.max_batch // CROWD):
                 return []
             while self._inbox.waiting and len(self._running) < self.max_batch:
                 longest = max(longest, len(self._inbox.waiting[0].request.tokens))

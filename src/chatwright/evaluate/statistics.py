@@ -64,10 +64,11 @@ def proportion(
 ) -> Interval:
     """A share with Wilson's interval at the effective sample size n^2 / sum(m^2), where m are the cluster sizes.
 
-    That is n over the design effect (Kish 1965) of clusters whose members all go the same way: the worst case, up to
-    twice too wide where members are independent. Wilson's form with an effective sample size is recommended by Franco
-    et al. 2019 (J. Survey Stat. Methodol. 7), who also show that design effects estimated from few clusters cover too
-    seldom; and where all outcomes agree, as a refusal rate should, there is nothing to estimate one from.
+    That is n over the design effect (Kish 1965) of clusters whose members all go the same way: the worst case, too
+    wide by up to the root of the mean cluster size where members are independent. Wilson's form with an effective
+    sample size is recommended by Franco et al. 2019 (J. Survey Stat. Methodol. 7), who also show that design effects
+    estimated from few clusters cover too seldom; and where all outcomes agree, as a refusal rate should, there is
+    nothing to estimate one from.
     `clusters` and errors as in `bootstrap_mean`; `n` of the result counts observations.
     """
     if not len(outcomes):

@@ -212,11 +212,16 @@ def causal_mask(
     return mask[:, None]
 
 
+EMBEDDING_STD = 0.5
+"""Standard deviation of fresh input embeddings that are not the output matrix too."""
+
+
 def initialise(model: Decoder, seed: int) -> Decoder:
     """Fresh weights: normal embeddings, uniform fan-in matrices, zeros where a block writes to the stream.
 
-    Input embeddings have deviation 0.5, output matrices 0.02, and so has one that is both. Zero output projections make
-    every block the identity at first (as nanochat and muP do), which lets Muon start at its full learning rate.
+    Input embeddings have deviation EMBEDDING_STD, output matrices 0.02, and so has one that is both. Zero output
+    projections make every block the identity at first (as nanochat and muP do), which lets Muon start at its full
+    learning rate.
     """
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
@@ -224,7 +229,7 @@ def initialise(model: Decoder, seed: int) -> Decoder:
             if name.endswith(("o_proj.weight", "down_proj.weight")) or name.endswith("bias"):
                 weight.zero_()
             elif "embed_tokens" in name and not model.shape.tie_embeddings:
-                weight.normal_(0.0, 0.5, generator=generator)
+                weight.normal_(0.0, EMBEDDING_STD, generator=generator)
             elif "embed_tokens" in name or "lm_head" in name:
                 weight.normal_(0.0, 0.02, generator=generator)
             elif weight.ndim == 2:

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -47,8 +49,11 @@ def whiten(values_NT: Tensor, mask_NT: Tensor) -> Tensor:
 def next_kl_coef(coef: float, kl: float, target: float, answers: int, horizon: int) -> float:
     """The adaptive price of KL after `answers` answers that departed by `kl` nats each.
 
-    coef (1 + clip(kl / target - 1, -0.2, 0.2) answers / horizon): dearer where the policy is further away than `target`
-    (Ziegler et al. 2019, section 2.2).
+    coef (1 + clip(kl / target - 1, -0.2, 0.2) K): dearer where the policy is further away than `target` (Ziegler et al.
+    2019, section 2.2, with K = 0.1). K is answers / horizon, at most 1, so that the price stays above 0. A KL that is
+    not finite says nothing and changes nothing.
     """
+    if not math.isfinite(kl):
+        return coef
     error = min(max(kl / target - 1.0, -0.2), 0.2)
-    return coef * (1.0 + error * answers / horizon)
+    return coef * (1.0 + error * min(1.0, answers / horizon))

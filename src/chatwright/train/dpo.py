@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from chatwright.config import DpoConfig
-from chatwright.errors import ConfigError, InputError
+from chatwright.errors import InputError
 from chatwright.machine import compute_dtype
 from chatwright.model.chat import ChatTemplate
 from chatwright.model.checkpoint import load_checkpoint, save_descendant
@@ -28,7 +28,7 @@ from chatwright.records import Comparison
 from chatwright.train.answers import answer_example
 from chatwright.train.distributed import World
 from chatwright.train.loop import Plan, Trainer, finish_model, run_plan
-from chatwright.train.preference_losses import WITHOUT_REFERENCE, Side, preference_loss
+from chatwright.train.preference_losses import USUAL_BETA, WITHOUT_REFERENCE, Side, preference_loss
 from chatwright.train.sft import source_of
 from chatwright.workspace import STATE_FOLDER, Artefact
 
@@ -116,6 +116,7 @@ def reference_logprobs(
 
 def pair_loss(config: DpoConfig, dtype: torch.dtype) -> Any:
     """The loss `config.loss` of a batch, summed over pairs with their weights."""
+    beta = config.beta or USUAL_BETA[config.loss]
 
     def loss(model: Decoder, batch: PairBatch) -> tuple[Tensor, dict[str, float]]:
         logprobs = sequence_logprobs(model, batch.packed, dtype)
@@ -123,7 +124,7 @@ def pair_loss(config: DpoConfig, dtype: torch.dtype) -> Any:
         lengths = owner.bincount(minlength=len(logprobs)).to(logprobs.dtype)
         better, worse = (Side(logprobs[i], batch.reference[i], lengths[i]) for i in batch.pairs.unbind(1))
         each, margin = preference_loss(
-            config.loss, better, worse, beta=config.beta, label_smoothing=config.label_smoothing, margin=config.margin
+            config.loss, better, worse, beta=beta, label_smoothing=config.label_smoothing, margin=config.margin
         )
         figures = {"accuracy": (margin > 0).float(), "margin": margin}
         if config.loss not in WITHOUT_REFERENCE:
@@ -146,10 +147,6 @@ def run(
     sample: Any = None,
 ) -> Artefact:
     """Trains the model in `start` on the pairs of `comparisons` into `out`."""
-    if config.margin and config.loss != "simpo":
-        raise ConfigError(f"dpo.margin belongs to simpo; the loss {config.loss} has none")
-    if config.label_smoothing and config.loss in ("ipo", "orpo"):
-        raise ConfigError(f"the loss {config.loss} knows no dpo.label_smoothing; leave it out or choose another loss")
     world = world or World()
     dtype = compute_dtype(config.precision, world.device)
     checkpoint = load_checkpoint(start)

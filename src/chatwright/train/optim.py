@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from chatwright.config import OptimConfig
+from chatwright.model.decoder import EMBEDDING_STD
 
 # Coefficients (a, b, c) of p(X) = aX + bXX'X + c(XX')^2 X, optimal for five steps from singular values >= 1e-3.
 POLAR_EXPRESS = (
@@ -102,8 +103,9 @@ def build_optimizers(
 ) -> list[torch.optim.Optimizer]:
     """[Muon over the block matrices, AdamW over embeddings, heads, norms and biases].
 
-    Input embeddings that are not the output matrix too have a rate of their own: a row is only moved by the tokens
-    that show it, and may be moved far (nanochat does the same).
+    Where the shape does not tie them, input embeddings have a rate of their own: a row is only moved by the tokens that
+    show it, and may be moved far (nanochat does the same). The rate is meant for embeddings as large as ours are at
+    first; an imported model whose embeddings are smaller gets as much less.
     """
     matrices, rest, embeddings = [], [], []
     tied = bool(getattr(getattr(model, "shape", None), "tie_embeddings", True))
@@ -117,7 +119,7 @@ def build_optimizers(
         else:
             rest.append(parameter)
     muon = Muon(matrices, config.muon_lr, config.muon_momentum, config.weight_decay, dtype)
-    groups = [{"params": rest}, *([{"params": embeddings, "lr": config.embed_lr}] if embeddings else [])]
+    groups = [{"params": rest}, *({"params": [e], "lr": config.embed_lr * _size(e)} for e in embeddings)]
     betas = (config.adam_beta1, 0.95)
     adam = torch.optim.AdamW(groups, lr=config.adam_lr, betas=betas, eps=1e-8, weight_decay=0.0, foreach=True)
     optimizers: list[torch.optim.Optimizer] = [muon, adam]
@@ -125,6 +127,11 @@ def build_optimizers(
         for group in optimizer.param_groups:
             group["peak_lr"] = group["lr"]
     return optimizers
+
+
+def _size(embeddings: Tensor) -> float:
+    """Root mean square of the embeddings in units of what `initialise` gives, at most 1."""
+    return min(1.0, float(_whole(embeddings.detach()).float().square().mean().sqrt()) / EMBEDDING_STD)
 
 
 def lr_factor(progress: float, config: OptimConfig) -> float:

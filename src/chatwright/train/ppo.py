@@ -117,6 +117,10 @@ class PpoRun:
         rehearse: Sequence[Demonstration] = (),
     ) -> None:
         world.refuse_shards("ppo")
+        if rehearse and not config.ptx_coef:
+            raise ConfigError(
+                "demonstrations to rehearse weigh nothing with ppo.ptx_coef=0; raise it or leave them out"
+            )
         if config.rollouts // config.minibatches < world.size:
             raise ConfigError(
                 f"a minibatch of {config.rollouts} / {config.minibatches} rollouts is too small for {world.size} ranks;"
@@ -141,11 +145,12 @@ class PpoRun:
             raise InputError(f"no prompt leaves room for an answer of {config.max_tokens} tokens")
         self.too_long = len(rendered) - len(self.prompts)
         width = min(config.sequence, self.policy.shape.context)
-        self.rehearsed = prepare(checkpoint.template, rehearse if config.ptx_coef else (), width)
+        self.rehearsed = prepare(checkpoint.template, rehearse, width)
         known = self.rehearsed.examples
-        if rehearse and config.ptx_coef and not known:
+        if rehearse and not known:
             raise InputError(
-                f"none of the {len(rehearse)} demonstrations to rehearse has an answer within {width} tokens"
+                f"none of the {len(rehearse)} demonstrations to rehearse has an answer within {width} tokens; raise "
+                "ppo.sequence"
             )
         per_step, micro = max(world.size, config.ptx_tokens // width), max(1, config.micro_tokens // width)
         self.rehearsals = packed_batches(known, width, per_step, micro, seed, world)[1] if known else None
@@ -209,6 +214,8 @@ class PpoRun:
             return []
         batches, words = self.rehearsals(step)
         actions, words = self.world.sum([weight, words])
+        if not words:  # every demonstration of this step has weight 0
+            return []
         return [Rehearsal(packed, self.config.ptx_coef * actions / words) for packed in batches]
 
     def _micro(self, rollouts: Rollouts, chosen: list[int]) -> list[list[int]]:
@@ -253,7 +260,7 @@ def run(
             stage.warn(f"{ppo.too_long} prompts leave no room for an answer and were left out")
         if ppo.rehearsed.cut or ppo.rehearsed.dropped:
             stage.warn(f"of the demonstrations to rehearse {ppo.rehearsed.cut} lost their last turns and "
-                       f"{ppo.rehearsed.dropped} were dropped whole, being too long")  # fmt: skip
+                       f"{ppo.rehearsed.dropped} were dropped whole, being longer than ppo.sequence")  # fmt: skip
         for iteration in range(saved.get("step", 0), config.iterations):
             rollouts, figures = ppo.iterate(iteration)
             curve.append({"step": iteration + 1, **figures})

@@ -6,13 +6,22 @@ difference of what the loss takes for the reward of the two: above 0 the policy 
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-PreferenceLoss = Literal["dpo", "robust", "ipo", "norm", "simpo", "orpo"]
+from chatwright.config import PreferenceLoss
+
+USUAL_BETA: dict[PreferenceLoss, float] = {
+    "dpo": 0.1,
+    "robust": 0.1,
+    "ipo": 0.1,
+    "norm": 5.0,
+    "simpo": 2.0,
+    "orpo": 0.1,
+}
 WITHOUT_REFERENCE: frozenset[PreferenceLoss] = frozenset({"simpo", "orpo"})
 
 

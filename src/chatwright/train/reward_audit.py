@@ -30,13 +30,14 @@ class JudgedPair:
 
 
 def audit(pairs: Sequence[JudgedPair]) -> dict[str, Any]:
-    """The audit as JSON; shares without observations are null, never zero.
+    """The audit as JSON; shares without observations are null, never zero. Margins that are not finite are left out.
 
     `temperature` is by how much margins must be divided to be calibrated (Guo et al. 2017): above 1 the model is too
     sure. `ece` is the expected calibration error as it stands, `ece_fitted` after the division, fitted on these same
     pairs. `score_length_correlation` is over the differences within pairs, so that what all answers to one prompt have
     in common does not count.
     """
+    pairs = [p for p in pairs if math.isfinite(p.margin)]
     if not pairs:
         return {"pairs": 0}
     margins = np.array([p.margin for p in pairs], np.float64)
