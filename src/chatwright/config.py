@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from chatwright.errors import ConfigError
 
 ENVIRONMENT_PREFIX = "CHATWRIGHT_"
-PreferenceLoss = Literal["dpo", "robust", "ipo", "norm", "simpo", "orpo"]
+PreferenceLoss = Literal["dpo", "robust", "ipo", "norm", "simpo", "orpo", "kto"]
 
 
 class Section(BaseModel):
@@ -174,7 +174,7 @@ class DpoConfig(StepConfig):
     def _belongs_to_the_loss(self) -> DpoConfig:
         if self.margin and self.loss != "simpo":
             raise ValueError(f"dpo.margin belongs to simpo; the loss {self.loss} has none")
-        if self.label_smoothing and self.loss in ("ipo", "orpo"):
+        if self.label_smoothing and self.loss in ("ipo", "orpo", "kto"):
             raise ValueError(f"the loss {self.loss} knows no dpo.label_smoothing; leave it out or choose another loss")
         return self
 

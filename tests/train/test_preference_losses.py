@@ -9,8 +9,16 @@ from typing import Any, get_args
 import numpy as np
 import pytest
 import torch
-from tests.train.worlds import Steps, run_dpo
+from safetensors.torch import save_file
+from tests.train.worlds import SHARED, Steps, base, comparisons, run_dpo
 
+from chatwright.config import DpoConfig
+from chatwright.errors import InputError
+from chatwright.model.checkpoint import load_checkpoint
+from chatwright.model.packing import Example
+from chatwright.train.distributed import World
+from chatwright.train.dpo import baseline, cached_reference, preference_set
+from chatwright.train.loop import Trainer
 from chatwright.train.preference_losses import WITHOUT_REFERENCE, PreferenceLoss, Side, preference_loss
 
 KINDS: tuple[PreferenceLoss, ...] = get_args(PreferenceLoss)
@@ -33,6 +41,9 @@ def sigmoid(x: float) -> float:
 
 def by_hand(kind: str, w: tuple[float, ...], b: tuple[float, ...], beta: float, e: float, gamma: float) -> float:
     """`w` and `b`: (policy, reference, length) of the better and the worse answer."""
+    if kind == "kto":
+        gained, lost = w[0] - w[1], b[0] - b[1]
+        return ((1 - sigmoid(beta * (gained - 0.7))) + (1 - sigmoid(beta * (0.7 - lost)))) / 2
     if kind in ("dpo", "robust"):
         m = beta * math.log((math.exp(w[0]) / math.exp(w[1])) / (math.exp(b[0]) / math.exp(b[1])))
         right, wrong = -math.log(sigmoid(m)), -math.log(sigmoid(-m))
@@ -54,7 +65,8 @@ def by_hand(kind: str, w: tuple[float, ...], b: tuple[float, ...], beta: float, 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_loss_is_its_papers_equation(kind: PreferenceLoss, beta: float, smoothing: float) -> None:
     better, worse = sides()
-    loss, margin = preference_loss(kind, better, worse, beta=beta, label_smoothing=smoothing, margin=0.4)
+    loss, margin = preference_loss(kind, better, worse, beta=beta, label_smoothing=smoothing, margin=0.4,
+                                   baseline=0.7)  # fmt: skip
     for i in range(PAIRS):
         w, b = (tuple(float(x[i]) for x in side) for side in (better, worse))
         assert float(loss[i]) == pytest.approx(by_hand(kind, w, b, beta, smoothing, 0.4), rel=1e-10)
@@ -127,3 +139,60 @@ def test_a_run_with_every_loss_learns_to_order_its_pairs(kind: PreferenceLoss, t
     assert last < first
     if kind in ("dpo", "robust", "norm"):
         assert first == pytest.approx(math.log(2), abs=1e-5)
+
+
+def test_kto_measures_how_far_the_policy_moved_on_answers_to_other_prompts(tmp_path: Path) -> None:
+    """z is 0 at the reference, and afterwards the mean of log pi / ref over the step's strangers, one by one."""
+    start = base(tmp_path)
+    checkpoint = load_checkpoint(start)
+    data = preference_set(checkpoint.template, comparisons(), 64, strangers=True)
+    assert len(data.strangers) == len(data.groups)
+    config = DpoConfig(**(SHARED | {"loss": "kto"}))
+    trainer = Trainer(checkpoint.model, config)
+    reference = cached_reference(start, data.strangers, 48, 96, torch.float32, World(), None)
+    assert baseline(trainer, data.strangers, reference, 48, torch.float32) == pytest.approx(0.0, abs=1e-4)
+    with torch.no_grad():
+        checkpoint.model.lm_head.weight.mul_(0.5)  # towards the uniform distribution: strange answers gain
+    each = []
+    for example, before in zip(data.strangers, reference, strict=True):
+        with torch.no_grad():
+            logprobs = checkpoint.model(torch.tensor([example.tokens])).double().log_softmax(-1)[0]
+        of_tokens = [float(logprobs[t - 1, example.tokens[t]]) for t in range(1, len(example.tokens))
+                     if example.weights[t]]  # fmt: skip
+        each.append(sum(of_tokens) - float(before))
+    expected = max(0.0, sum(each) / len(each))
+    assert baseline(trainer, data.strangers, reference, 48, torch.float32) == pytest.approx(expected, rel=1e-4)
+
+
+def test_kto_with_one_prompt_is_refused(tmp_path: Path) -> None:
+    checkpoint = load_checkpoint(base(tmp_path))
+    with pytest.raises(InputError, match="two different prompts"):
+        preference_set(checkpoint.template, comparisons(1), 64, strangers=True)
+
+
+def test_the_reference_is_read_from_the_cache_and_made_again_where_it_is_damaged(tmp_path: Path) -> None:
+    start, cache = base(tmp_path), tmp_path / "cache"
+    checkpoint = load_checkpoint(start)
+    data = preference_set(checkpoint.template, comparisons(), 64)
+
+    def made(examples: list[Example]) -> torch.Tensor:
+        return cached_reference(start, examples, 48, 96, torch.float32, World(), cache)
+
+    first = made(data.answers)
+    (file,) = cache.iterdir()
+    save_file({"logprobs": first + 1}, file)
+    assert torch.equal(made(data.answers), first + 1)  # it is the file that is read
+    file.write_bytes(file.read_bytes()[:40])
+    assert torch.equal(made(data.answers), first)
+    assert len(made(data.answers[:-1])) == len(first) - 1
+    assert len(list(cache.iterdir())) == 2
+
+
+def test_a_run_from_the_cache_gives_the_same_bits(tmp_path: Path) -> None:
+    weights = []
+    for name in ("a", "b"):
+        base(tmp_path / name)
+        made = run_dpo(tmp_path / name, Steps(), cache=tmp_path / "cache")
+        weights.append((made.path / "model.safetensors").read_bytes())
+    assert len(list((tmp_path / "cache").iterdir())) == 1
+    assert weights[0] == weights[1]

@@ -94,9 +94,12 @@ def run_reward(folder: Path, progress: Progress, world: World | None = None, **c
     return reward.run(config, base(folder), comparisons(), folder / "out", progress, seed=5, parents={}, world=world)
 
 
-def run_dpo(folder: Path, progress: Progress, world: World | None = None, **changes: Any) -> Artefact:
+def run_dpo(
+    folder: Path, progress: Progress, world: World | None = None, cache: Path | None = None, **changes: Any
+) -> Artefact:
     config = DpoConfig(**(SHARED | {"epochs": 1.5} | changes))
-    return dpo.run(config, base(folder), comparisons(), folder / "out", progress, seed=5, parents={}, world=world)
+    return dpo.run(config, base(folder), comparisons(), folder / "out", progress, seed=5, parents={}, world=world,
+                   cache=cache)  # fmt: skip
 
 
 def run_ppo(folder: Path, progress: Progress, world: World | None = None, **changes: Any) -> Artefact:

@@ -203,7 +203,7 @@ def dpo_aligned(run: Run, start: Artefact, rows: Sequence[Comparison], data: dic
     return run.artefact(
         "dpo", config.model_dump(), parents,
         lambda out: dpo.run(config, start.path, rows, out, run.progress, seed=run.settings.seed, parents=parents,
-                            world=run.world, sample=run.sampler(start.path)),
+                            world=run.world, sample=run.sampler(start.path), cache=run.workspace.root / "cache"),
         together=True,
     )  # fmt: skip
 

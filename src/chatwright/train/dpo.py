@@ -8,29 +8,33 @@ losses that need none leave it out.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from chatwright.config import DpoConfig
 from chatwright.errors import InputError
+from chatwright.files import atomic_writer
 from chatwright.machine import compute_dtype
 from chatwright.model.chat import ChatTemplate
-from chatwright.model.checkpoint import load_checkpoint, save_descendant
+from chatwright.model.checkpoint import checkpoint_files, load_checkpoint, save_descendant
 from chatwright.model.decoder import Decoder
 from chatwright.model.logprobs import token_logprobs
 from chatwright.model.packing import Example, Packed, best_fit, deal, pack, passes, predicted
 from chatwright.progress import Progress
-from chatwright.records import Comparison
+from chatwright.records import Comparison, content_id
 from chatwright.train.answers import answer_example
 from chatwright.train.distributed import World
 from chatwright.train.loop import Plan, Trainer, finish_model, run_plan
 from chatwright.train.preference_losses import USUAL_BETA, WITHOUT_REFERENCE, Side, preference_loss
 from chatwright.train.sft import source_of
-from chatwright.workspace import STATE_FOLDER, Artefact
+from chatwright.workspace import STATE_FOLDER, Artefact, file_hash
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +49,14 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class PreferenceSet:
-    """All answers as examples (loss on the answer and its end), grouped by prompt."""
+    """All answers as examples (loss on the answer and its end), grouped by prompt.
+
+    `strangers` holds for each group an answer to another prompt behind its own prompt, where a loss asks for it.
+    """
 
     answers: list[Example]
     groups: list[Group]
+    strangers: list[Example]
 
     @property
     def pairs(self) -> int:
@@ -60,26 +68,51 @@ class PairBatch:
     """The answers of several prompts, packed once each, whatever number of pairs they stand in.
 
     `reference` holds a log-probability per answer, N; `pairs` indexes of (better, worse), P 2; `weights`, P, share
-    the weight of a prompt among its pairs.
+    the weight of a prompt among its pairs; `baseline` is that of KTO for the whole step.
     """
 
     packed: Packed
     reference: Tensor
     pairs: Tensor
     weights: Tensor
+    baseline: float = 0.0
+
+    def to(self, device: str, baseline: float) -> PairBatch:
+        tensors = (t.to(device) for t in (self.reference, self.pairs, self.weights))
+        return PairBatch(self.packed.to(device), *tensors, baseline)
 
 
-def preference_set(template: ChatTemplate, comparisons: Sequence[Comparison], limit: int) -> PreferenceSet:
-    """Every comparison with an untied pair whose answers fit into `limit` tokens."""
-    made = PreferenceSet([], [])
+def preference_set(
+    template: ChatTemplate, comparisons: Sequence[Comparison], limit: int, *, strangers: bool = False
+) -> PreferenceSet:
+    """Every comparison with an untied pair whose answers fit into `limit` tokens; with `strangers` for each of them."""
+    made = PreferenceSet([], [], [])
+    used: list[Comparison] = []
     for comparison in comparisons:
         answers = [answer_example(template, comparison.prompt, r) for r in comparison.responses]
         pairs = comparison.pairs()
         if pairs and max(len(a.tokens) for a in answers) <= limit:
             made.groups.append(Group(len(made.answers), len(answers), pairs, comparison.weight))
             made.answers.extend(answers)
+            used.append(comparison)
     if not made.groups:
         raise InputError("no comparison has two answers of different rank that fit into the context")
+    if strangers:
+        made.strangers.extend(_strangers(template, used, limit))
+    return made
+
+
+def _strangers(template: ChatTemplate, comparisons: Sequence[Comparison], limit: int) -> list[Example]:
+    """Behind each prompt the first answer to the next other prompt that fits."""
+    made = []
+    for i, comparison in enumerate(comparisons):
+        others = (comparisons[(i + step) % len(comparisons)] for step in range(1, len(comparisons)))
+        answers = (answer_example(template, comparison.prompt, other.responses[0]) for other in others
+                   if other.prompt != comparison.prompt)  # fmt: skip
+        found = next((a for a in answers if len(a.tokens) <= limit), None)
+        if found is None:
+            raise InputError("kto needs answers to at least two different prompts that fit into the context")
+        made.append(found)
     return made
 
 
@@ -114,6 +147,49 @@ def reference_logprobs(
     return out
 
 
+def cached_reference(
+    start: Path, examples: Sequence[Example], width: int, micro_tokens: int, dtype: torch.dtype, world: World,
+    cache: Path | None,
+) -> Tensor:  # fmt: skip
+    """Log-probabilities of the reference, N: read from the folder `cache`, or computed and left there.
+
+    The key is made of the model's files, the tokens and their mask (and so of tokenizer, template and rows), the
+    packing and the dtype. A file that is damaged or of another length is made again.
+    """
+    key = content_id([
+        [(p.name, file_hash(p)) for p in checkpoint_files(start)],
+        [(list(e.tokens), list(e.weights)) for e in examples], width, micro_tokens, str(dtype),
+    ])  # fmt: skip
+    path = cache / f"reference-{key}.safetensors" if cache else None
+    if path is not None and path.exists():
+        with suppress(SafetensorError, OSError, KeyError):
+            found = load_file(path)["logprobs"]
+            if len(found) == len(examples):
+                return found
+    # The policy before its first step: loaded again, since a resumed policy has moved on.
+    model = load_checkpoint(start, device=world.device).model
+    made = reference_logprobs(model, examples, width, micro_tokens, dtype, world.device)
+    if path is not None and world.main:
+        with atomic_writer(path) as handle:
+            handle.write(save({"logprobs": made}))
+    return made
+
+
+def baseline(trainer: Trainer, examples: Sequence[Example], reference: Tensor, width: int, dtype: torch.dtype) -> float:
+    """KTO's z: the mean gain over this step's prompts with answers to others, over all ranks, not below 0.
+
+    An estimate of the policy's distance from the reference that needs no samples (Ethayarajh et al. 2024, section 4).
+    """
+
+    def gains(model: Decoder, batch: Packed) -> tuple[Tensor, dict[str, float]]:
+        return sequence_logprobs(model, batch, dtype).sum(), {}
+
+    packed = pack(examples, best_fit([len(e.tokens) for e in examples], width)).to(trainer.world.device)
+    total = float(trainer.measure(gains, packed)[0]) - float(reference.sum())
+    total, count = trainer.world.sum([total, len(examples)])
+    return max(0.0, total / count)
+
+
 def pair_loss(config: DpoConfig, dtype: torch.dtype) -> Any:
     """The loss `config.loss` of a batch, summed over pairs with their weights."""
     beta = config.beta or USUAL_BETA[config.loss]
@@ -124,8 +200,9 @@ def pair_loss(config: DpoConfig, dtype: torch.dtype) -> Any:
         lengths = owner.bincount(minlength=len(logprobs)).to(logprobs.dtype)
         better, worse = (Side(logprobs[i], batch.reference[i], lengths[i]) for i in batch.pairs.unbind(1))
         each, margin = preference_loss(
-            config.loss, better, worse, beta=beta, label_smoothing=config.label_smoothing, margin=config.margin
-        )
+            config.loss, better, worse, beta=beta, label_smoothing=config.label_smoothing, margin=config.margin,
+            baseline=batch.baseline,
+        )  # fmt: skip
         figures = {"accuracy": (margin > 0).float(), "margin": margin}
         if config.loss not in WITHOUT_REFERENCE:
             figures["chosen_logp_change"] = better.gain.detach()
@@ -145,31 +222,37 @@ def run(
     parents: dict[str, str],
     world: World | None = None,
     sample: Any = None,
+    cache: Path | None = None,
 ) -> Artefact:
-    """Trains the model in `start` on the pairs of `comparisons` into `out`."""
+    """Trains the model in `start` on the pairs of `comparisons` into `out`.
+
+    Log-probabilities of the reference are kept in the folder `cache` for the next run on the same rows.
+    """
     world = world or World()
     dtype = compute_dtype(config.precision, world.device)
     checkpoint = load_checkpoint(start)
     policy = checkpoint.model
     trainer = Trainer(policy, config, world=world)
-    data = preference_set(checkpoint.template, comparisons, policy.shape.context)
-    width = max(config.sequence, max(len(a.tokens) for a in data.answers))
-    reference = torch.zeros(len(data.answers))
+    data = preference_set(checkpoint.template, comparisons, policy.shape.context, strangers=config.loss == "kto")
+    examples = [*data.answers, *data.strangers]
+    width = max(config.sequence, max(len(a.tokens) for a in examples))
+    everything = torch.zeros(len(examples))
     if config.loss not in WITHOUT_REFERENCE:
-        # The policy before its first step: loaded again, since a resumed policy has moved on.
-        model = load_checkpoint(start, device=world.device).model
-        reference = reference_logprobs(model, data.answers, width, config.micro_tokens, dtype, world.device)
-        del model
+        everything = cached_reference(start, examples, width, config.micro_tokens, dtype, world, cache)
+    reference, of_strangers = everything.split([len(data.answers), len(data.strangers)])
     tokens = sum(len(a.tokens) for a in data.answers) / len(data.groups)
     per_step = max(world.size, round(config.batch_tokens / tokens))
     micro = max(1, round(config.micro_tokens / tokens))
     steps = max(1, round(config.epochs * len(data.groups) / per_step))
 
     def batches(step: int) -> tuple[list[PairBatch], float]:
-        mine = [data.groups[i] for i in deal(len(data.groups), per_step, step, seed)[world.rank :: world.size]]
+        chosen = deal(len(data.groups), per_step, step, seed)[world.rank :: world.size].tolist()
+        mine = [data.groups[i] for i in chosen]
         made = [batch_groups(data, mine[at : at + micro], reference, width) for at in range(0, len(mine), micro)]
-        placed = [PairBatch(b.packed.to(world.device), *(t.to(world.device) for t in (b.reference, b.pairs, b.weights)))
-                  for b in made]  # fmt: skip
+        moved = 0.0
+        if data.strangers:
+            moved = baseline(trainer, [data.strangers[i] for i in chosen], of_strangers[chosen], width, dtype)
+        placed = [batch.to(world.device, moved) for batch in made]
         return placed, float(sum(b.weights.sum() for b in placed))
 
     with progress.stage("dpo", steps, pairs=data.pairs) as stage:

@@ -21,6 +21,7 @@ USUAL_BETA: dict[PreferenceLoss, float] = {
     "norm": 5.0,
     "simpo": 2.0,
     "orpo": 0.1,
+    "kto": 0.1,
 }
 WITHOUT_REFERENCE: frozenset[PreferenceLoss] = frozenset({"simpo", "orpo"})
 
@@ -45,7 +46,14 @@ class Side(NamedTuple):
 
 
 def preference_loss(
-    kind: PreferenceLoss, better: Side, worse: Side, *, beta: float, label_smoothing: float = 0.0, margin: float = 0.0
+    kind: PreferenceLoss,
+    better: Side,
+    worse: Side,
+    *,
+    beta: float,
+    label_smoothing: float = 0.0,
+    margin: float = 0.0,
+    baseline: float = 0.0,
 ) -> tuple[Tensor, Tensor]:
     """(loss P, margin P) of the loss `kind`.
 
@@ -59,7 +67,13 @@ def preference_loss(
         al. 2024, eq. 6.
     orpo: -mean_w - beta log s(log odds ratio), odds of the mean probability of a token, without a reference: learns to
         answer and to prefer at once. Hong et al. 2024, eq. 6 and 7.
+    kto: the mean of 1 - s(beta (gain_w - z)) and 1 - s(beta (z - gain_l)), where z, `baseline`, is how far the policy
+        has moved in general, never below 0: each answer is judged good or bad by itself. Ethayarajh et al. 2024, eq. 8,
+        with equal weights.
     """
+    if kind == "kto":
+        lost = torch.sigmoid(-beta * (better.gain - baseline)) + torch.sigmoid(-beta * (baseline - worse.gain))
+        return lost / 2, (beta * (better.gain - worse.gain)).detach()
     if kind == "orpo":
         ratio = _log_odds(better.mean) - _log_odds(worse.mean)
         return -better.mean - beta * F.logsigmoid(ratio), (beta * ratio).detach()
