@@ -82,6 +82,14 @@ class OptimConfig(Section):
     clip: float = Field(default=1.0, gt=0, description="gradient norm over the AdamW group (Muon normalises itself)")
 
 
+class LoraConfig(Section):
+    """Low-rank adapters instead of all weights (Hu et al. 2021); AdamW trains them at `optim.adam_lr`."""
+
+    rank: int = Field(default=0, ge=0, description="0: all weights are trained")
+    alpha: float = Field(default=16.0, gt=0, description="the adapter counts alpha / rank times")
+    targets: Literal["all", "attention"] = "all"
+
+
 class TrainConfig(Section):
     """What every training stage shares."""
 
@@ -106,6 +114,7 @@ class PretrainConfig(StepConfig):
 
 
 class SftConfig(StepConfig):
+    lora: LoraConfig = LoraConfig()
     optim: OptimConfig = OptimConfig(muon_lr=0.02, adam_lr=0.01, embed_lr=0.3, muon_momentum=0.9, adam_beta1=0.7)
     sequence: int = Field(default=256, gt=8, description="tokens in one packed row, and in the longest conversation")
     epochs: float = Field(default=2.0, gt=0)
@@ -129,6 +138,7 @@ class PpoConfig(TrainConfig):
     """Proximal policy optimisation from a reward model (Ouyang et al. 2022; Schulman et al. 2017)."""
 
     optim: OptimConfig = OptimConfig(muon_lr=0.003, adam_lr=0.0005, embed_lr=0.005, warmup=0.1, decay=0.5)
+    lora: LoraConfig = LoraConfig()
     checkpoint_every: int = Field(default=2, gt=0, description="iterations")
     evaluate_every: int = Field(default=8, gt=0, description="iterations")
     iterations: int = Field(default=32, gt=0, description="rollout batches")
@@ -161,6 +171,7 @@ class DpoConfig(StepConfig):
     """Direct preference optimisation (Rafailov et al. 2023) and its family; see `train/preference_losses.py`."""
 
     optim: OptimConfig = OptimConfig(muon_lr=0.002, adam_lr=0.0005, embed_lr=0.005)
+    lora: LoraConfig = LoraConfig()
     sequence: int = Field(default=128, gt=8, description="tokens in one packed row, at least the longest answer's")
     epochs: float = Field(default=1.0, gt=0)
     loss: PreferenceLoss = "dpo"

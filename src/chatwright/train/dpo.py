@@ -23,15 +23,16 @@ from chatwright.errors import InputError
 from chatwright.files import atomic_writer
 from chatwright.machine import compute_dtype
 from chatwright.model.chat import ChatTemplate
-from chatwright.model.checkpoint import checkpoint_files, load_checkpoint, save_descendant
+from chatwright.model.checkpoint import checkpoint_files, load_checkpoint
 from chatwright.model.decoder import Decoder
 from chatwright.model.logprobs import token_logprobs
+from chatwright.model.lora import adapt
 from chatwright.model.packing import Example, Packed, best_fit, deal, pack, passes, predicted
 from chatwright.progress import Progress
 from chatwright.records import Comparison, content_id
 from chatwright.train.answers import answer_example
 from chatwright.train.distributed import World
-from chatwright.train.loop import Plan, Trainer, finish_model, run_plan
+from chatwright.train.loop import Plan, Trainer, finish_model, run_plan, save_tuned
 from chatwright.train.preference_losses import USUAL_BETA, WITHOUT_REFERENCE, Side, preference_loss
 from chatwright.train.sft import source_of
 from chatwright.workspace import STATE_FOLDER, Artefact, file_hash
@@ -231,7 +232,7 @@ def run(
     world = world or World()
     dtype = compute_dtype(config.precision, world.device)
     checkpoint = load_checkpoint(start)
-    policy = checkpoint.model
+    policy = adapt(checkpoint.model, config.lora, seed) if config.lora.rank else checkpoint.model
     trainer = Trainer(policy, config, world=world)
     data = preference_set(checkpoint.template, comparisons, policy.shape.context, strangers=config.loss == "kto")
     examples = [*data.answers, *data.strangers]
@@ -263,6 +264,6 @@ def run(
     figures = {"pairs": data.pairs, "steps": trainer.step_number, "seconds": round(trainer.seconds, 2),
                "skipped_steps": trainer.skipped, "curve": curve}  # fmt: skip
     return finish_model(
-        out, trainer, lambda state: save_descendant(out, start, state), kind="dpo", name="dpo", parents=parents,
+        out, trainer, lambda state: save_tuned(out, start, state, config.lora), kind="dpo", name="dpo", parents=parents,
         config=config.model_dump(), seed=seed, figures=figures, source=source_of(comparisons),
     )  # fmt: skip

@@ -23,10 +23,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from chatwright.config import TrainConfig
+from chatwright.config import LoraConfig, TrainConfig
 from chatwright.errors import ChatwrightError, WorkspaceError
 from chatwright.files import sync_folder, write_json
 from chatwright.machine import compute_dtype
+from chatwright.model.checkpoint import save_descendant
+from chatwright.model.lora import merged, save_adapter
 from chatwright.progress import Stage
 from chatwright.train.distributed import World
 from chatwright.train.optim import build_optimizers, lr_factor
@@ -316,6 +318,13 @@ def run_plan(trainer: Trainer, plan: Plan, state: Path, stage: Stage) -> list[di
         if due(config.evaluate_every):
             measure()
     return curve
+
+
+def save_tuned(out: Path, start: Path, state: dict[str, Tensor], lora: LoraConfig) -> None:
+    """The tuned model of `start` as plain weights in `out`, and beside them the adapter where one was trained."""
+    if lora.rank:
+        save_adapter(out / "adapter", state, lora, str(start))
+    save_descendant(out, start, merged(state, lora))
 
 
 def finish_model(out: Path, trainer: Trainer, save: Callable[[dict[str, Tensor]], None], **manifest: Any) -> Artefact:

@@ -101,7 +101,7 @@ def _like(update: Tensor, parameter: Tensor) -> Tensor:
 def build_optimizers(
     model: nn.Module, config: OptimConfig, dtype: torch.dtype = torch.float32
 ) -> list[torch.optim.Optimizer]:
-    """[Muon over the block matrices, AdamW over embeddings, heads, norms and biases].
+    """[Muon over the block matrices, AdamW over embeddings, heads, norms, biases and adapters]; frozen weights in none.
 
     Where the shape does not tie them, input embeddings have a rate of their own: a row is only moved by the tokens that
     show it, and may be moved far (nanochat does the same). The rate is meant for embeddings as large as ours are at
@@ -112,17 +112,18 @@ def build_optimizers(
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
             continue
-        if ".layers." in f".{name}" and parameter.ndim == 2:
+        if ".layers." in f".{name}" and parameter.ndim == 2 and ".lora_" not in name:
             matrices.append(parameter)
         elif "embed_tokens" in name and config.embed_lr and not tied:
             embeddings.append(parameter)
         else:
             rest.append(parameter)
-    muon = Muon(matrices, config.muon_lr, config.muon_momentum, config.weight_decay, dtype)
     groups = [{"params": rest}, *({"params": [e], "lr": config.embed_lr * _size(e)} for e in embeddings)]
     betas = (config.adam_beta1, 0.95)
     adam = torch.optim.AdamW(groups, lr=config.adam_lr, betas=betas, eps=1e-8, weight_decay=0.0, foreach=True)
-    optimizers: list[torch.optim.Optimizer] = [muon, adam]
+    optimizers: list[torch.optim.Optimizer] = [adam]
+    if matrices:
+        optimizers.insert(0, Muon(matrices, config.muon_lr, config.muon_momentum, config.weight_decay, dtype))
     for optimizer in optimizers:
         for group in optimizer.param_groups:
             group["peak_lr"] = group["lr"]

@@ -22,16 +22,17 @@ from chatwright.config import PpoConfig
 from chatwright.engine import Engine, seeds
 from chatwright.errors import ConfigError, InputError
 from chatwright.machine import compute_dtype
-from chatwright.model.checkpoint import load_checkpoint, load_decoder, save_descendant
+from chatwright.model.checkpoint import load_checkpoint, load_decoder
 from chatwright.model.decoder import Decoder
 from chatwright.model.logprobs import token_logprobs
+from chatwright.model.lora import adapt
 from chatwright.model.measure import language_loss
 from chatwright.model.packing import Example, Packed, best_fit, deal, hidden_states, pack, predicted
 from chatwright.progress import Progress, Stage
 from chatwright.records import Demonstration, Prompt
 from chatwright.train.advantages import next_kl_coef
 from chatwright.train.distributed import World
-from chatwright.train.loop import Trainer, finish_model, load_state, save_state
+from chatwright.train.loop import Trainer, finish_model, load_state, save_state, save_tuned
 from chatwright.train.losses import ppo_policy_loss, ppo_value_loss
 from chatwright.train.rollouts import Rollouts, collect, values_of
 from chatwright.train.scoring import ScoringModel, load_scoring
@@ -130,8 +131,9 @@ class PpoRun:
         self.kl_coef = config.kl_coef
         self.dtype = compute_dtype(config.precision, world.device)
         checkpoint = load_checkpoint(start)
-        self.policy = checkpoint.model
-        self.reference = load_decoder(start, device=world.device)
+        self.policy = adapt(checkpoint.model, config.lora, seed) if config.lora.rank else checkpoint.model
+        # An adapted policy holds the reference's weights itself.
+        self.reference = self.policy if config.lora.rank else load_decoder(start, device=world.device)
         self.reward_model, self.value_model = load_scoring(reward).to(world.device), load_scoring(reward)
         if self.reward_model.shape.vocab_size != self.policy.shape.vocab_size:
             raise InputError(f"the reward model {reward} has another vocabulary than {start}; train it from {start}")
@@ -272,7 +274,7 @@ def run(
     figures = {**_last(curve), "iterations": config.iterations, "curve": curve,
                "seconds": round(ppo.policy_trainer.seconds + ppo.value_trainer.seconds, 2)}  # fmt: skip
     return finish_model(
-        out, ppo.policy_trainer, lambda weights: save_descendant(out, start, weights), kind="ppo", name="ppo",
+        out, ppo.policy_trainer, lambda weights: save_tuned(out, start, weights, config.lora), kind="ppo", name="ppo",
         parents=parents, config=config.model_dump(), seed=seed, figures=figures,
         source=source_of([*prompts, *rehearse]),
     )  # fmt: skip

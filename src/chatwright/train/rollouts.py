@@ -12,6 +12,7 @@ from chatwright.config import PpoConfig
 from chatwright.engine import Completion, Engine, Request, SamplingParams
 from chatwright.model.decoder import Decoder
 from chatwright.model.logprobs import token_logprobs
+from chatwright.model.lora import unadapted
 from chatwright.model.packing import Example, hidden_states, passes, predicted
 from chatwright.train.advantages import gae, token_rewards, whiten
 from chatwright.train.answers import end_of_answer
@@ -125,7 +126,8 @@ def collect(
             logprobs[row, : len(completion.logprobs)] = torch.tensor(completion.logprobs)
     else:
         logprobs = action_logprobs(engine.model, examples, config, width, steps, dtype)
-    reference_logprobs = action_logprobs(reference, examples, config, width, steps, dtype)
+    with unadapted(reference):
+        reference_logprobs = action_logprobs(reference, examples, config, width, steps, dtype)
     values = action_values(value, examples, config, width, steps, dtype)
     rewards = token_rewards(logprobs, reference_logprobs, scores, mask, kl_coef)
     advantages, returns = gae(rewards, values, mask, config.gamma, config.gae_lambda)

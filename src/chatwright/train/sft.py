@@ -15,13 +15,14 @@ from chatwright.config import SftConfig
 from chatwright.errors import InputError
 from chatwright.machine import compute_dtype
 from chatwright.model.chat import ChatTemplate
-from chatwright.model.checkpoint import load_checkpoint, save_descendant
+from chatwright.model.checkpoint import load_checkpoint
+from chatwright.model.lora import adapt
 from chatwright.model.measure import language_loss
 from chatwright.model.packing import Example, Packed, best_fit, deal, pack_rows, passes
 from chatwright.progress import Progress
 from chatwright.records import Demonstration
 from chatwright.train.distributed import World
-from chatwright.train.loop import Plan, Trainer, finish_model, run_plan
+from chatwright.train.loop import Plan, Trainer, finish_model, run_plan, save_tuned
 from chatwright.workspace import STATE_FOLDER, Artefact
 
 
@@ -92,6 +93,8 @@ def run(
     world = world or World()
     checkpoint = load_checkpoint(base)
     dtype = compute_dtype(config.precision, world.device)
+    if config.lora.rank:
+        adapt(checkpoint.model, config.lora, seed)
     trainer = Trainer(checkpoint.model, config, world=world)
     width = min(config.sequence, checkpoint.model.shape.context)
     made = prepare(checkpoint.template, demonstrations, width)
@@ -129,7 +132,7 @@ def run(
         "curve": curve,
     }  # fmt: skip
     return finish_model(
-        out, trainer, lambda state: save_descendant(out, base, state), kind="sft", name="sft", parents=parents,
+        out, trainer, lambda state: save_tuned(out, base, state, config.lora), kind="sft", name="sft", parents=parents,
         config=config.model_dump(), seed=seed, figures=figures, source=source_of(demonstrations),
     )  # fmt: skip
 
