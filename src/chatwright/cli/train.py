@@ -54,6 +54,10 @@ def pretrain(
 def sft(
     data: Data,
     base: Model = "base",
+    mix: Annotated[
+        list[str] | None,
+        typer.Option(help="FILE=SHARE: other conversations, or texts against forgetting, as a share of every step."),
+    ] = None,
     workspace: Where = WORKSPACE,
     preset: Preset = "laptop",
     config: Toml = None,
@@ -63,15 +67,23 @@ def sft(
 ) -> None:
     """Fine-tune a model on conversations: rows of {"messages": [{"role", "content"}]}.
 
-    Example: chatwright sft demonstrations.jsonl --base base
+    Example: chatwright sft demonstrations.jsonl --mix articles.jsonl=0.1 --set sft.lora.rank=8
     """
     from chatwright.cycle import run as stages
-    from chatwright.records import Demonstration
+    from chatwright.records import Demonstration, Document
+    from chatwright.train.sft import Mixed
 
     settings = settings_of(preset, config, set, seed=seed)
+    shares = [_share(one) for one in mix or ()]
     with open_run(settings, workspace) as run:
         start = find(run.workspace, base, "pretrain", "sft", "model")
-        artefact = stages.fine_tuned(run, start, _rows(run, data, Demonstration.from_json), _parents(data))
+        rows, parents = _rows(run, data, Demonstration.from_json), _parents(data)
+        mixed = []
+        for number, (file, share) in enumerate(shares):
+            parse = lambda row: (Document if "text" in row else Demonstration).from_json(row)  # noqa: E731
+            mixed.append(Mixed(_rows(run, [file], parse), share))
+            parents[f"mixed_{number}"] = _parents([file])["files"]
+        artefact = stages.fine_tuned(run, start, rows, parents, mixed)
         register(run, artefact, alias="sft")
     tell(run, artefact, json)
 
@@ -168,6 +180,18 @@ def _rows(run: Any, data: list[Path], parse: Any) -> list[Any]:
         rows = read_all(data, parse, stage, problems=run.problems)
         stage.advance(1)
     return rows
+
+
+def _share(option: str) -> tuple[Path, float]:
+    """FILE=SHARE; raises InputError where the share is none."""
+    name, _, share = option.rpartition("=")
+    try:
+        value = float(share)
+    except ValueError:
+        value = 0.0
+    if not name or not 0 < value < 1:
+        raise InputError(f"--mix {option!r} must read FILE=SHARE with a share between 0 and 1, as articles.jsonl=0.1")
+    return Path(name), value
 
 
 def _parents(data: list[Path]) -> dict[str, str]:

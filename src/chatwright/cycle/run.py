@@ -154,17 +154,23 @@ def base(run: Run, tokenizer: Artefact, tokens: Artefact) -> Artefact:
     return run.artefact("pretrain", config, parents, make, together=True)
 
 
-def fine_tuned(run: Run, base: Artefact, rows: Sequence[Demonstration], data: dict[str, str]) -> Artefact:
-    """SFT. One demonstration in forty, at least one, is held out to show the loss on unseen ones."""
+def fine_tuned(
+    run: Run, base: Artefact, rows: Sequence[Demonstration], data: dict[str, str], mixed: Sequence[sft.Mixed] = ()
+) -> Artefact:
+    """SFT. One demonstration in forty, at least one, is held out to show the loss on unseen ones.
+
+    `data` names where `rows` and what is `mixed` in come from.
+    """
     config = run.settings.sft
     parents = {"base": base.id, **data}
+    asked = config.model_dump() | ({"shares": [m.share for m in mixed]} if mixed else {})
     held = max(1, len(rows) // 40) if len(rows) > 1 else 0
 
     def make(out: Path) -> None:
         sft.run(config, base.path, rows[held:], out, run.progress, seed=run.settings.seed, parents=parents,
-                heldout=rows[:held], world=run.world, sample=run.sampler(base.path))  # fmt: skip
+                heldout=rows[:held], mixed=mixed, world=run.world, sample=run.sampler(base.path))  # fmt: skip
 
-    return run.artefact("sft", config.model_dump(), parents, make, together=True)
+    return run.artefact("sft", asked, parents, make, together=True)
 
 
 def reward_model(run: Run, start: Artefact, rows: Sequence[Comparison], data: dict[str, str]) -> Artefact:

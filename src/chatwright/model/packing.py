@@ -144,9 +144,13 @@ def deal(rows: int, per_step: int, step: int, seed: int) -> np.ndarray:
 
     A pure function of its arguments, so a resumed run sees the same order without any stored cursor.
     """
-    first = step * per_step
-    indexes = np.arange(first, first + per_step)
-    out = np.empty(per_step, np.int64)
+    return deal_from(rows, step * per_step, per_step, seed)
+
+
+def deal_from(rows: int, first: int, count: int, seed: int) -> np.ndarray:
+    """As `deal`: the rows `first` to `first + count - 1` of the endless sequence of epochs."""
+    indexes = np.arange(first, first + count)
+    out = np.empty(count, np.int64)
     for epoch in np.unique(indexes // rows):
         order = np.random.Generator(np.random.Philox(key=seed + (int(epoch) << 32))).permutation(rows)
         here = indexes // rows == epoch

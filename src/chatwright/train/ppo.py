@@ -34,9 +34,10 @@ from chatwright.train.advantages import next_kl_coef
 from chatwright.train.distributed import World
 from chatwright.train.loop import Trainer, finish_model, load_state, save_state, save_tuned
 from chatwright.train.losses import ppo_policy_loss, ppo_value_loss
+from chatwright.train.mixture import packed_batches
 from chatwright.train.rollouts import Rollouts, collect, values_of
 from chatwright.train.scoring import ScoringModel, load_scoring
-from chatwright.train.sft import packed_batches, prepare, source_of
+from chatwright.train.sft import prepare, source_of
 from chatwright.workspace import STATE_FOLDER, Artefact
 
 
@@ -155,7 +156,7 @@ class PpoRun:
                 "ppo.sequence"
             )
         per_step, micro = max(world.size, config.ptx_tokens // width), max(1, config.micro_tokens // width)
-        self.rehearsals = packed_batches(known, width, per_step, micro, seed, world)[1] if known else None
+        self.rehearsals = packed_batches([known], [], width, per_step, micro, seed, world)[1] if known else None
 
     @property
     def trainers(self) -> dict[str, Trainer]:

@@ -15,14 +15,16 @@ from chatwright.config import SftConfig
 from chatwright.errors import InputError
 from chatwright.machine import compute_dtype
 from chatwright.model.chat import ChatTemplate
-from chatwright.model.checkpoint import load_checkpoint
+from chatwright.model.checkpoint import Checkpoint, load_checkpoint
 from chatwright.model.lora import adapt
 from chatwright.model.measure import language_loss
-from chatwright.model.packing import Example, Packed, best_fit, deal, pack_rows, passes
+from chatwright.model.packing import Example, passes
+from chatwright.model.tokenizer import Tokenizer
 from chatwright.progress import Progress
-from chatwright.records import Demonstration
+from chatwright.records import Demonstration, Document
 from chatwright.train.distributed import World
 from chatwright.train.loop import Plan, Trainer, finish_model, run_plan, save_tuned
+from chatwright.train.mixture import packed_batches
 from chatwright.workspace import STATE_FOLDER, Artefact
 
 
@@ -36,6 +38,14 @@ class Prepared:
     dropped: int = 0
     """conversations without any assistant token inside the limit"""
     cut_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Mixed:
+    """Rows that stand in for a share of every step: other demonstrations, or documents against forgetting."""
+
+    rows: Sequence[Demonstration | Document]
+    share: float
 
 
 def prepare(template: ChatTemplate, demonstrations: Sequence[Demonstration], limit: int) -> Prepared:
@@ -59,21 +69,14 @@ def prepare(template: ChatTemplate, demonstrations: Sequence[Demonstration], lim
     return made
 
 
-def packed_batches(
-    examples: Sequence[Example], width: int, per_step: int, micro: int, seed: int, world: World
-) -> tuple[int, Any]:
-    """(rows per epoch, step -> (micro-batches of this rank, weight)) over best-fit rows in a seeded order."""
-    rows = best_fit([len(e.tokens) for e in examples], width)
-
-    def batches(step: int) -> tuple[list[Packed], float]:
-        mine = deal(len(rows), per_step, step, seed)[world.rank :: world.size]
-        made = []
-        for at in range(0, len(mine), micro):
-            chosen = [[examples[i] for i in rows[r]] for r in mine[at : at + micro]]
-            made.append(pack_rows(chosen, width).to(world.device))
-        return made, float(sum(b.weights.sum() for b in made))
-
-    return len(rows), batches
+def prepare_texts(tokenizer: Tokenizer, documents: Sequence[Document], width: int) -> list[Example]:
+    """Documents as in pretraining: every token after the first is learned; long ones are cut into rows."""
+    made = []
+    for encoded in tokenizer.encode_batch([d.text for d in documents]):
+        tokens = [tokenizer.bos, *encoded]
+        pieces = (tokens[at : at + width] for at in range(0, len(tokens), width))
+        made += [Example(piece, [0.0] + [1.0] * (len(piece) - 1)) for piece in pieces if len(piece) > 1]
+    return made
 
 
 def run(
@@ -86,10 +89,14 @@ def run(
     seed: int,
     parents: dict[str, str],
     heldout: Sequence[Demonstration] = (),
+    mixed: Sequence[Mixed] = (),
     world: World | None = None,
     sample: Any = None,
 ) -> Artefact:
-    """Fine-tunes the model in the folder `base` into `out`; a killed run goes on from its last checkpoint."""
+    """Fine-tunes the model in the folder `base` into `out`; a killed run goes on from its last checkpoint.
+
+    Each of `mixed` gets its share of every step's rows; `sft.epochs` counts passes over `demonstrations`.
+    """
     world = world or World()
     checkpoint = load_checkpoint(base)
     dtype = compute_dtype(config.precision, world.device)
@@ -103,9 +110,10 @@ def run(
             f"none of the {len(demonstrations)} demonstrations has an assistant turn within {width} tokens; "
             "shorten them or raise sft.sequence"
         )
-    per_step = max(world.size, config.batch_tokens // width)
-    rows, batches = packed_batches(made.examples, width, per_step, max(1, config.micro_tokens // width), seed, world)
-    steps = max(1, round(config.epochs * rows / per_step))
+    per_step, micro = max(world.size, config.batch_tokens // width), max(1, config.micro_tokens // width)
+    sets = [made.examples, *(_examples(checkpoint, other, width) for other in mixed)]
+    epoch, batches = packed_batches(sets, [m.share for m in mixed], width, per_step, micro, seed, world)
+    steps = max(1, round(config.epochs * epoch))
     loss = language_loss(dtype)
     held = prepare(checkpoint.template, heldout, width).examples
 
@@ -125,7 +133,9 @@ def run(
         sampler = (lambda: sample(stage, checkpoint.model)) if sample else None
         plan = Plan(steps, batches, loss, evaluate, sampler, tokens_per_step=per_step * width)
         curve = run_plan(trainer, plan, out / STATE_FOLDER, stage)
+    everyone = [*demonstrations, *(row for other in mixed for row in other.rows if isinstance(row, Demonstration))]
     figures = {
+        **({"mixed": [other.share for other in mixed]} if mixed else {}),
         **{k: v for k, v in curve[-1].items() if k == "heldout_loss"}, "steps": trainer.step_number,
         "demonstrations": len(made.examples), "cut": made.cut, "dropped": made.dropped,
         "cut_tokens": made.cut_tokens, "seconds": round(trainer.seconds, 2), "skipped_steps": trainer.skipped,
@@ -133,8 +143,17 @@ def run(
     }  # fmt: skip
     return finish_model(
         out, trainer, lambda state: save_tuned(out, base, state, config.lora), kind="sft", name="sft", parents=parents,
-        config=config.model_dump(), seed=seed, figures=figures, source=source_of(demonstrations),
+        config=config.model_dump(), seed=seed, figures=figures, source=source_of(everyone),
     )  # fmt: skip
+
+
+def _examples(checkpoint: Checkpoint, mixed: Mixed, width: int) -> list[Example]:
+    told = [r for r in mixed.rows if isinstance(r, Demonstration)]
+    texts = [r for r in mixed.rows if isinstance(r, Document)]
+    examples = prepare(checkpoint.template, told, width).examples + prepare_texts(checkpoint.tokenizer, texts, width)
+    if not examples:
+        raise InputError(f"none of the {len(mixed.rows)} rows to mix in can be learned from within {width} tokens")
+    return examples
 
 
 def source_of(records: Sequence[Any]) -> str:
