@@ -83,9 +83,7 @@ def test_texts_are_learned_whole() -> None:
     assert max(len(e.tokens) for e in examples) <= 16
 
 
-TEXTS = [
-    Document(str(i), f"the miller counts {i} sacks and the river turns the wheel of the old mill") for i in range(9)
-]
+TEXTS = [Document(str(i), f"the miller counts {i} sacks and the river turns the wheel of the mill") for i in range(9)]
 
 
 def run_mixed(folder: Path, progress: Progress, share: float, epochs: float = 2.0) -> Artefact:

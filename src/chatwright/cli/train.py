@@ -22,6 +22,7 @@ from chatwright.cli.options import (
     settings_of,
     tell,
 )  # fmt: skip
+from chatwright.errors import InputError
 
 Model = Annotated[str, typer.Option(help="Folder, id or name of the model to start from.")]
 
