@@ -190,6 +190,16 @@ class DpoConfig(StepConfig):
         return self
 
 
+class OnlineConfig(Section):
+    """Online DPO: what the policy is asked in each round, and how often."""
+
+    rounds: int = Field(default=3, gt=0)
+    prompts: int = Field(default=400, gt=0, description="prompts answered in a round")
+    responses: int = Field(default=4, ge=2, le=64, description="answers to each, ranked by the reward model")
+    temperature: float = Field(default=1.0, gt=0)
+    max_tokens: int = Field(default=64, gt=0, description="longest answer")
+
+
 class SamplingConfig(Section):
     temperature: float = Field(default=0.7, ge=0)
     top_k: int = Field(default=0, ge=0)
@@ -227,6 +237,7 @@ class Settings(Section):
     reward: RewardConfig = RewardConfig()
     ppo: PpoConfig = PpoConfig()
     dpo: DpoConfig = DpoConfig()
+    online: OnlineConfig = OnlineConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     serve: ServeConfig = ServeConfig()
     machine: MachineConfig = MachineConfig()
@@ -251,6 +262,7 @@ PRESETS: dict[str, dict[str, Any]] = {
                    "checkpoint_every": 2},
         "ppo": {"iterations": 3, "rollouts": 8, "max_tokens": 12, "checkpoint_every": 1, "micro_tokens": 1024},
         "dpo": {"epochs": 1, "batch_tokens": 1024, "micro_tokens": 1024, "checkpoint_every": 2},
+        "online": {"rounds": 2, "prompts": 8, "responses": 3, "max_tokens": 12},
         "evaluate": {"sampling": {"max_tokens": 16}, "bootstrap": 200},
     },
     "laptop": {
@@ -263,6 +275,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "reward": {"epochs": 1, "batch_tokens": 16_384, "optim": {"muon_lr": 0.002, "adam_lr": 0.0003, "embed_lr": 0}},
         "ppo": {"iterations": 200, "max_tokens": 128, "sequence": 512, "ptx_tokens": 1024,
                 "optim": {"muon_lr": 0.001, "adam_lr": 0.0001, "embed_lr": 0}},
+        "online": {"prompts": 2000, "max_tokens": 128},
         "dpo": {"batch_tokens": 16_384, "optim": {"muon_lr": 0.0005, "adam_lr": 0.0001, "embed_lr": 0}},
     },
     "gpu": {
@@ -277,6 +290,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "ppo": {"iterations": 500, "rollouts": 512, "kl_horizon": 5120, "max_tokens": 256, "micro_tokens": 65_536,
                 "sequence": 2048, "ptx_tokens": 16_384,
                 "optim": {"muon_lr": 0.0005, "adam_lr": 0.00005, "embed_lr": 0}},
+        "online": {"prompts": 8000, "max_tokens": 256},
         "dpo": {"batch_tokens": 131_072, "micro_tokens": 65_536,
                 "optim": {"muon_lr": 0.0002, "adam_lr": 0.00005, "embed_lr": 0}},
     },
@@ -292,6 +306,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "ppo": {"iterations": 1000, "rollouts": 1024, "kl_horizon": 10_240, "max_tokens": 512, "micro_tokens": 32_768,
                 "sequence": 4096, "ptx_tokens": 32_768,
                 "optim": {"muon_lr": 0.0003, "adam_lr": 0.00003, "embed_lr": 0}},
+        "online": {"prompts": 20_000, "max_tokens": 512},
         "dpo": {"batch_tokens": 524_288, "micro_tokens": 32_768,
                 "optim": {"muon_lr": 0.0001, "adam_lr": 0.00003, "embed_lr": 0}},
     },

@@ -151,6 +151,10 @@ def ppo(
 def dpo(
     data: Data,
     start: Annotated[str, typer.Option("--sft", help="The policy to begin with; also the reference.")] = "sft",
+    online: Annotated[
+        bool, typer.Option("--online", help="DATA are prompts: answer them, rank the answers by --reward, and again.")
+    ] = False,
+    reward: Annotated[str, typer.Option(help="The reward model that ranks, with --online.")] = "reward",
     workspace: Where = WORKSPACE,
     preset: Preset = "laptop",
     config: Toml = None,
@@ -163,12 +167,17 @@ def dpo(
     Example: chatwright dpo comparisons.jsonl --sft sft --set dpo.beta=0.1
     """
     from chatwright.cycle import run as stages
-    from chatwright.records import Comparison
+    from chatwright.cycle.online_dpo import online_dpo
+    from chatwright.records import Comparison, Prompt
 
     settings = settings_of(preset, config, set, seed=seed)
     with open_run(settings, workspace) as run:
         policy = find(run.workspace, start, "sft", "ppo", "dpo", "model")
-        artefact = stages.dpo_aligned(run, policy, _rows(run, data, Comparison.from_json), _parents(data))
+        if online:
+            judge = find(run.workspace, reward, "reward")
+            artefact = online_dpo(run, policy, judge, _rows(run, data, Prompt.from_json), _parents(data))
+        else:
+            artefact = stages.dpo_aligned(run, policy, _rows(run, data, Comparison.from_json), _parents(data))
         register(run, artefact, alias="dpo")
     tell(run, artefact, json)
 
