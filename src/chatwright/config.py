@@ -141,7 +141,7 @@ class PpoConfig(TrainConfig):
     lora: LoraConfig = LoraConfig()
     checkpoint_every: int = Field(default=2, gt=0, description="iterations")
     evaluate_every: int = Field(default=8, gt=0, description="iterations")
-    iterations: int = Field(default=32, gt=0, description="rollout batches")
+    iterations: int = Field(default=40, gt=0, description="rollout batches")
     rollouts: int = Field(default=128, gt=0, description="responses sampled per iteration")
     epochs: int = Field(default=1, gt=0, description="passes over one rollout batch")
     minibatches: int = Field(default=4, gt=0, description="optimiser steps per pass")

@@ -142,19 +142,19 @@ def make_dpo(run: Run, made: Made) -> Artefact:
 
 
 STAGES = (
-    BuildStage("corpus", "Small world", "Thousands of short texts about a small world are generated.", 8, make_world),
+    BuildStage("corpus", "Small world", "Thousands of short texts about a small world are generated.", 9, make_world),
     BuildStage("curate", "Curation", "Duplicates, boilerplate and gibberish are dropped, personal data is masked.", 8,
                make_corpus),
-    BuildStage("tokenizer", "Tokenizer", "Frequent pieces of words become tokens, the model's alphabet.", 3,
+    BuildStage("tokenizer", "Tokenizer", "Frequent pieces of words become tokens, the model's alphabet.", 2,
                make_tokens),
-    BuildStage("pretrain", "Pretraining", "The base model learns to continue text, one next token at a time.", 118,
+    BuildStage("pretrain", "Pretraining", "The base model learns to continue text, one next token at a time.", 117,
                make_base),
-    BuildStage("sft", "Fine-tuning", "From demonstrations it learns to answer instead of to continue.", 108, make_sft),
-    BuildStage("rank", "Ranking", "It answers prompts several times; simulated people rank the answers.", 29,
+    BuildStage("sft", "Fine-tuning", "From demonstrations it learns to answer instead of to continue.", 118, make_sft),
+    BuildStage("rank", "Ranking", "It answers prompts several times; simulated people rank the answers.", 22,
                make_comparisons),
-    BuildStage("reward", "Reward model", "A second model learns to predict what the rankers prefer.", 36, make_reward),
-    BuildStage("ppo", "PPO", "The assistant practises answers that the reward model scores higher.", 88, make_ppo),
-    BuildStage("dpo", "DPO", "A second candidate learns from the same rankings directly.", 22, make_dpo),
+    BuildStage("reward", "Reward model", "A second model learns to predict what the rankers prefer.", 37, make_reward),
+    BuildStage("ppo", "PPO", "The assistant practises answers that the reward model scores higher.", 93, make_ppo),
+    BuildStage("dpo", "DPO", "A second candidate learns from the same rankings directly.", 18, make_dpo),
 )  # fmt: skip
 
 # The page calls stages by what is done; artefacts are called by what they are.
@@ -165,7 +165,7 @@ def announce(progress: Progress) -> None:
     """Tells the page what is to come."""
     plan = [{"name": s.name, "title": s.title, "about": s.about, "seconds": s.seconds} for s in STAGES]
     measuring = "Every stage answers held-out prompts and is graded."
-    plan.append({"name": "evaluate", "title": "Measuring", "about": measuring, "seconds": 46})
+    plan.append({"name": "evaluate", "title": "Measuring", "about": measuring, "seconds": 26})
     progress.emit("build", "plan", stages=plan)
 
 
