@@ -1,17 +1,18 @@
 """Running code that nobody has read: calls into an answer's Python, in a process that may do little and not for long.
 
 What holds it: a process of its own (`python -I -S -B`, no environment, an empty working folder that goes afterwards,
-standard streams on /dev/null) that is nobody where this one is root, gets no new privileges, and has hard limits on
-CPU time, address space, file size (0 bytes), processes (0) and open files. It is killed with its whole process group
-when it answers, says too much or runs out of wall-clock time, and by the kernel when this process dies. An audit hook
-refuses files outside Python's own, sockets, signals, other processes and ctypes.
+standard streams on /dev/null) with hard limits on CPU time, address space, file size (0 bytes), processes (0) and open
+files, and without a way to new privileges. Where this process is root, that one is nobody, locked into the folder of
+Python's installation. It is killed with its whole process group when it answers, says too much or runs out of
+wall-clock time, and by the kernel when this process dies. An audit hook refuses files outside Python's own, sockets,
+signals, other processes and ctypes.
 
-What does not: the hook lives in the interpreter it watches, and code that means to can get around it. Then it may read
-whatever its user may read, reach the network, remove or cut short that user's files (never grow one), and signal that
-user's processes. The limits stay; the kernel is not otherwise shielded. Off Linux there is no switch to nobody and no
-death signal, and macOS does not enforce the limit of address space. It stops the accidents and the shortcuts that
-training finds, not an enemy: run answers of a model you do not trust in a container or virtual machine of its own,
-under a user of its own, without network.
+What does not: the hook lives in the interpreter it watches, and code that means to can get around it. Then it can reach
+the network and, unless it is nobody, read whatever its user may read, remove or cut short that user's files (never grow
+one) and signal that user's processes. The limits stay; the kernel is not otherwise shielded. Off Linux there is no
+nobody and no death signal, and macOS does not enforce the limit of address space. It stops the accidents and the
+shortcuts that training finds, not an enemy: run answers of a model you do not trust in a container or virtual machine
+of its own, under a user of its own, without network.
 """
 
 from __future__ import annotations
@@ -106,5 +107,5 @@ def check_sandbox(limits: Limits) -> None:
     if run_calls(probe, ["probe(18)"], limits) != ["6"]:
         raise InputError(
             f"the sandbox cannot run Python here within {limits.seconds} s of CPU time and {limits.memory_mb} MB; "
-            "raise grpo.test_seconds or grpo.test_memory_mb, or let every user read Python's folder"
+            "raise grpo.test_seconds or grpo.test_memory_mb, or let every user read the folder of Python's installation"
         )

@@ -29,10 +29,8 @@ def confine(limits):
     if sys.platform == "linux":
         libc = ctypes.CDLL(None)
         libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-        if os.getuid() == 0:  # root may fork whatever its limits say
-            os.setgroups([])
-            os.setgid(NOBODY)
-            os.setuid(NOBODY)
+        if os.getuid() == 0:  # whom no limit of processes and no right of files would hold
+            become_nobody()
         libc.prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0)  # after setuid, which forgets it
     for name, most in (
         ("RLIMIT_CPU", limits["seconds"]),
@@ -45,12 +43,25 @@ def confine(limits):
         resource.setrlimit(getattr(resource, name), (most, most))
 
 
+def become_nobody():
+    """From root to a user without any rights, who sees nothing but the folder Python is installed in."""
+    root = os.path.realpath(sys.base_prefix)
+    inside = [os.path.realpath(p).removeprefix(root) for p in sys.path if os.path.realpath(p).startswith(root + os.sep)]
+    os.chroot(root)
+    os.chdir("/")
+    sys.path[:] = inside
+    sys.path_importer_cache.clear()
+    os.setgroups([])
+    os.setgid(NOBODY)
+    os.setuid(NOBODY)
+
+
 def watch():
     """Refuses, at the level of Python, what modules of the standard library would do to files, processes and networks.
 
     Files may be opened for reading where Python itself lies, so that imports work.
     """
-    homes = tuple({os.path.realpath(p) + os.sep for p in (sys.prefix, sys.base_prefix, os.path.dirname(os.__file__))})
+    homes = tuple({os.path.realpath(p) + os.sep for p in sys.path})
     realpath, fsdecode, writes, denied, allowed = os.path.realpath, os.fsdecode, WRITES, DENIED, ALLOWED
 
     def hook(event, arguments):
