@@ -20,6 +20,7 @@ from torch import Tensor
 
 from chatwright.config import GrpoConfig
 from chatwright.engine import Engine, seeds
+from chatwright.engine.core import roomy_batch
 from chatwright.errors import ConfigError, InputError
 from chatwright.machine import compute_dtype
 from chatwright.model.checkpoint import load_checkpoint, load_decoder, save_descendant
@@ -110,7 +111,8 @@ class GrpoRun:
         if isinstance(self.reward, ScoringModel) and self.reward.shape.vocab_size != self.policy.shape.vocab_size:
             raise InputError(f"the reward model {reward} has another vocabulary than {start}; train it from {start}")
         self.trainer = Trainer(self.policy, config, world=world)
-        self.engine = Engine(self.policy, checkpoint.tokenizer, checkpoint.template, max_batch=config.rollouts)
+        slots = min(config.rollouts, roomy_batch(self.policy.shape, world.device))
+        self.engine = Engine(self.policy, checkpoint.tokenizer, checkpoint.template, max_batch=slots)
         self.prompts = fitting_prompts(checkpoint.template, usable, self.engine.context, config.max_tokens)
         self.unusable, self.too_long = len(prompts) - len(usable), len(usable) - len(self.prompts)
 
@@ -205,7 +207,8 @@ class GrpoRun:
         spread = [array[:, None].expand_as(rollouts.mask) for array in (rollouts.advantages, weights)]
         arrays = [rollouts.logprobs, rollouts.reference, *spread]
         width, device = packed_width(rollouts.examples, config), self.world.device
-        parts = pieces(rollouts, taught or mine[:1], config.micro_tokens)  # at least one: other ranks may have theirs
+        # At least one, without weight: every rank goes along with the others' steps.
+        parts = pieces(rollouts, taught or [0], config.micro_tokens)
         packed = [pack_actions(rollouts, part, arrays, width, device) for part in parts]
         return [GroupMinibatch(batch, *flat) for batch, flat in packed], divisor, len(taught)
 
