@@ -19,6 +19,8 @@ from chatwright.errors import ConfigError
 
 ENVIRONMENT_PREFIX = "CHATWRIGHT_"
 PreferenceLoss = Literal["dpo", "robust", "ipo", "norm", "simpo", "orpo", "kto"]
+GroupMethod = Literal["rloo", "grpo", "dr_grpo"]
+Aggregation = Literal["token", "sequence", "constant"]
 
 
 class Section(BaseModel):
@@ -134,23 +136,29 @@ class RewardConfig(StepConfig):
     holdout_fraction: float = Field(default=0.12, gt=0, lt=1)
 
 
-class PpoConfig(TrainConfig):
-    """Proximal policy optimisation from a reward model (Ouyang et al. 2022; Schulman et al. 2017)."""
+class RolloutConfig(TrainConfig):
+    """What methods share that learn from answers they sample themselves."""
 
     optim: OptimConfig = OptimConfig(muon_lr=0.003, adam_lr=0.0005, embed_lr=0.005, warmup=0.1, decay=0.5)
     lora: LoraConfig = LoraConfig()
     checkpoint_every: int = Field(default=2, gt=0, description="iterations")
     evaluate_every: int = Field(default=8, gt=0, description="iterations")
     iterations: int = Field(default=40, gt=0, description="rollout batches")
-    rollouts: int = Field(default=128, gt=0, description="responses sampled per iteration")
     epochs: int = Field(default=1, gt=0, description="passes over one rollout batch")
     minibatches: int = Field(default=4, gt=0, description="optimiser steps per pass")
     max_tokens: int = Field(default=64, gt=0, description="longest response")
     temperature: float = Field(default=1.0, gt=0)
     kl_coef: float = Field(default=0.05, ge=0, description="price of one nat of KL to the SFT model")
+    clip_range: float = Field(default=0.2, gt=0)
+    missing_end_penalty: float = Field(default=1.0, ge=0, description="taken off the reward where the end is missing")
+
+
+class PpoConfig(RolloutConfig):
+    """Proximal policy optimisation from a reward model (Ouyang et al. 2022; Schulman et al. 2017)."""
+
+    rollouts: int = Field(default=128, gt=0, description="responses sampled per iteration")
     kl_target: float = Field(default=0, ge=0, description="nats an answer that the price is adapted to; 0: fixed price")
     kl_horizon: int = Field(default=1280, gt=0, description="answers over which the price adapts: ten batches")
-    clip_range: float = Field(default=0.2, gt=0)
     value_clip: float = Field(default=0.2, gt=0)
     gamma: float = Field(default=1.0, gt=0, le=1)
     gae_lambda: float = Field(default=0.95, ge=0, le=1)
@@ -158,13 +166,37 @@ class PpoConfig(TrainConfig):
         default=0.25, ge=0, description="weight of rehearsed demonstrations, where given; 0: plain PPO"
     )
     ptx_tokens: int = Field(default=512, gt=0, description="tokens of demonstrations rehearsed in one optimiser step")
-    missing_end_penalty: float = Field(default=1.0, ge=0, description="taken off the reward where the end is missing")
 
     @model_validator(mode="after")
     def _price_can_adapt(self) -> PpoConfig:
         if self.kl_target and not self.kl_coef:
             raise ValueError("ppo.kl_target adapts the price ppo.kl_coef, which must not be 0 to begin with")
         return self
+
+
+class GrpoConfig(RolloutConfig):
+    """Policy gradients whose baseline is the group of answers to one prompt; see `train/group_advantages.py`."""
+
+    optim: OptimConfig = OptimConfig(muon_lr=0.004, adam_lr=0.001, embed_lr=0.01, warmup=0.1, decay=0.5)
+    iterations: int = Field(default=40, gt=0, description="rollout batches")
+    prompts: int = Field(default=32, gt=0, description="prompts asked per iteration")
+    answers: int = Field(default=8, ge=2, description="K answers sampled to each of them")
+    minibatches: int = Field(default=2, gt=0, description="optimiser steps per pass")
+    kl_coef: float = Field(default=0.02, ge=0, description="price of one nat of KL to the SFT model; 0: free")
+    method: GroupMethod = "grpo"
+    aggregation: Aggregation | Literal[""] = Field(
+        default="", description="how actions are averaged; empty: as the method does (sequence for grpo, else constant)"
+    )
+    kl_in: Literal["loss", "reward"] = Field(
+        default="loss", description="KL as the estimator k3 in the loss, or as k1 taken off the reward"
+    )
+    test_seconds: int = Field(default=2, gt=0, description="CPU time for the tests of one answer")
+    test_memory_mb: int = Field(default=512, gt=0, description="address space for the tests of one answer")
+
+    @property
+    def rollouts(self) -> int:
+        """Responses sampled per iteration."""
+        return self.prompts * self.answers
 
 
 class DpoConfig(StepConfig):
@@ -236,6 +268,7 @@ class Settings(Section):
     sft: SftConfig = SftConfig()
     reward: RewardConfig = RewardConfig()
     ppo: PpoConfig = PpoConfig()
+    grpo: GrpoConfig = GrpoConfig()
     dpo: DpoConfig = DpoConfig()
     online: OnlineConfig = OnlineConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
@@ -261,6 +294,8 @@ PRESETS: dict[str, dict[str, Any]] = {
         "reward": {"prompts": 24, "responses": 3, "epochs": 1, "batch_tokens": 1024, "micro_tokens": 1024,
                    "checkpoint_every": 2},
         "ppo": {"iterations": 3, "rollouts": 8, "max_tokens": 12, "checkpoint_every": 1, "micro_tokens": 1024},
+        "grpo": {"iterations": 3, "prompts": 4, "answers": 3, "max_tokens": 12, "checkpoint_every": 1,
+                 "micro_tokens": 1024},
         "dpo": {"epochs": 1, "batch_tokens": 1024, "micro_tokens": 1024, "checkpoint_every": 2},
         "online": {"rounds": 2, "prompts": 8, "responses": 3, "max_tokens": 12},
         "evaluate": {"sampling": {"max_tokens": 16}, "bootstrap": 200},
@@ -275,6 +310,8 @@ PRESETS: dict[str, dict[str, Any]] = {
         "reward": {"epochs": 1, "batch_tokens": 16_384, "optim": {"muon_lr": 0.002, "adam_lr": 0.0003, "embed_lr": 0}},
         "ppo": {"iterations": 200, "max_tokens": 128, "sequence": 512, "ptx_tokens": 1024,
                 "optim": {"muon_lr": 0.001, "adam_lr": 0.0001, "embed_lr": 0}},
+        "grpo": {"iterations": 200, "max_tokens": 256, "sequence": 512,
+                 "optim": {"muon_lr": 0.001, "adam_lr": 0.0001, "embed_lr": 0}},
         "online": {"prompts": 2000, "max_tokens": 128},
         "dpo": {"batch_tokens": 16_384, "optim": {"muon_lr": 0.0005, "adam_lr": 0.0001, "embed_lr": 0}},
     },
@@ -290,6 +327,8 @@ PRESETS: dict[str, dict[str, Any]] = {
         "ppo": {"iterations": 500, "rollouts": 512, "kl_horizon": 5120, "max_tokens": 256, "micro_tokens": 65_536,
                 "sequence": 2048, "ptx_tokens": 16_384,
                 "optim": {"muon_lr": 0.0005, "adam_lr": 0.00005, "embed_lr": 0}},
+        "grpo": {"iterations": 500, "prompts": 64, "max_tokens": 1024, "micro_tokens": 65_536, "sequence": 2048,
+                 "optim": {"muon_lr": 0.0005, "adam_lr": 0.00005, "embed_lr": 0}},
         "online": {"prompts": 8000, "max_tokens": 256},
         "dpo": {"batch_tokens": 131_072, "micro_tokens": 65_536,
                 "optim": {"muon_lr": 0.0002, "adam_lr": 0.00005, "embed_lr": 0}},
@@ -306,6 +345,8 @@ PRESETS: dict[str, dict[str, Any]] = {
         "ppo": {"iterations": 1000, "rollouts": 1024, "kl_horizon": 10_240, "max_tokens": 512, "micro_tokens": 32_768,
                 "sequence": 4096, "ptx_tokens": 32_768,
                 "optim": {"muon_lr": 0.0003, "adam_lr": 0.00003, "embed_lr": 0}},
+        "grpo": {"iterations": 1000, "prompts": 128, "answers": 16, "max_tokens": 2048, "micro_tokens": 32_768,
+                 "sequence": 4096, "optim": {"muon_lr": 0.0003, "adam_lr": 0.00003, "embed_lr": 0}},
         "online": {"prompts": 20_000, "max_tokens": 512},
         "dpo": {"batch_tokens": 524_288, "micro_tokens": 32_768,
                 "optim": {"muon_lr": 0.0001, "adam_lr": 0.00003, "embed_lr": 0}},

@@ -155,7 +155,10 @@ class Demonstration:
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """A conversation that waits for an answer. `truth` holds what a programmatic grader needs to judge one."""
+    """A conversation that waits for an answer. `truth` holds what a programmatic grader needs to judge one.
+
+    A row may name the right `answer`, or the `tests` an answer must pass, beside its prompt instead of inside `truth`.
+    """
 
     messages: Messages
     skill: str = ""
@@ -172,7 +175,8 @@ class Prompt:
         truth = row.get("truth") or {}
         if not isinstance(truth, Mapping):
             raise InputError("truth must be an object")
-        return Prompt(messages, str(row.get("skill", "")), _source(row), dict(truth), ident)
+        beside = {key: row[key] for key in ("answer", "tests") if row.get(key) is not None}
+        return Prompt(messages, str(row.get("skill", "")), _source(row), {**truth, **beside}, ident)
 
     def to_json(self) -> dict[str, Any]:
         return {

@@ -379,3 +379,22 @@ def test_damaged_resume_state_is_one_sentence(command: Command, workspace: Path,
     saved = next(workspace.glob("artefacts/sft-*/state/step-*/state.safetensors"))
     os.truncate(saved, 100)
     assert str(saved.parent) in command("sft", *options).complaint
+
+
+def test_grpo_wants_one_source_of_rewards_and_rows_it_can_check(
+    command: Command, workspace: Path, tmp_path: Path
+) -> None:
+    rows = write_rows(tmp_path / "rows.jsonl", [{"prompt": "Tell me a story."}])
+    before = artefacts_of(workspace)
+    small = ("-w", workspace, *TINY)
+    for given in ((), ("--reward", "reward", "--verify", "exact")):
+        assert "either --reward MODEL or --verify" in command("grpo", rows, *given, *small).complaint
+    assert "use one of exact, tests" in command("grpo", rows, "--verify", "vibes", *small).complaint
+    assert (
+        'rows.jsonl:1: nothing to check an answer by; give the row an "answer"'
+        in command("grpo", rows, "--verify", "exact", *small).complaint
+    )
+    broken = write_rows(tmp_path / "broken.jsonl", [{"prompt": "Write f.", "tests": ["f(1) == 2"]}])
+    assert "must be one assert" in command("grpo", broken, "--verify", "tests", *small).complaint
+    assert "is a sft" in command("grpo", rows, "--reward", "sft", *small).complaint
+    assert artefacts_of(workspace) == before

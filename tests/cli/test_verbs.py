@@ -21,8 +21,8 @@ SMALL = [
     "--set", "pretrain.tokens=4096", "--set", "text.quality=false", "--set", "text.near_dedup=false",
     "--set", "tokenizer.vocab_size=400", "--set", "text.holdout_fraction=0.2",
 ]  # fmt: skip
-VERBS = ("demo", "curate", "tokenizer", "pretrain", "sft", "reward", "ppo", "dpo", "evaluate", "models", "import",
-         "export", "serve")  # fmt: skip
+VERBS = ("demo", "curate", "tokenizer", "pretrain", "sft", "reward", "ppo", "grpo", "dpo", "evaluate", "models",
+         "import", "export", "serve")  # fmt: skip
 
 
 def own_data(folder: Path) -> dict[str, Path]:
@@ -71,6 +71,26 @@ def test_whole_lifecycle_on_own_rows(command: Command, tmp_path: Path) -> None:
         assert figures.result["pairs"] == 40
     said = command("evaluate", "sft", data["talks"], "-w", workspace, *SMALL[:2])
     assert "answer loss: " in said.out
+
+
+def test_grpo_on_own_rows(command: Command, workspace: Path, tmp_path: Path) -> None:
+    """With a reward model and with both verifiers; rows that cannot be checked are named."""
+    small = ["-w", workspace, *SMALL[:5]]
+    sums = [{"prompt": f"What is {i} + 1?", "answer": i + 1} for i in range(4)]
+    rows = write_rows(tmp_path / "sums.jsonl", [*sums, {"prompt": "Tell me a story."}])
+    judged = command("grpo", rows, "--reward", "reward", *small).result
+    assert judged["kind"] == "grpo"
+    assert judged["figures"]["prompts"] == 5
+    checked = command("grpo", rows, "--verify", "exact", *small, "--set", "grpo.method=rloo").result
+    assert (checked["figures"]["prompts"], checked["figures"]["rows_left_out"]) == (4, 1)
+    assert "sums.jsonl:5" in checked["figures"]["first_problem"]
+    assert checked["figures"]["no_variance"] == 1.0  # it cannot count
+    code = write_rows(tmp_path / "code.jsonl", [{"prompt": "Write f.", "tests": ["assert f(1) == 2"]}] * 2)
+    assert command("grpo", code, "--verify", "tests", *small).result["figures"]["prompts"] == 2
+    known = {row["id"]: row for row in command("models", "-w", workspace, "--json").result}
+    assert known[checked["id"]]["parents"]["verifier"] == "exact"
+    # It is a model like others: it can be measured, and aligned further.
+    assert command("grpo", rows, "--sft", "grpo", "--verify", "exact", *small).result["id"] != checked["id"]
 
 
 def test_bits_per_byte_of_evaluate_is_that_of_training(command: Command, tmp_path: Path) -> None:

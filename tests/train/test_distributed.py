@@ -38,7 +38,8 @@ class Job:
 
 TRAINED = [
     Job("pretrain", "ddp", changes=UNEVEN), Job("pretrain", "fsdp", changes=UNEVEN), Job("sft", "ddp"),
-    Job("sft", "fsdp"), Job("reward", "ddp"), Job("ppo", "ddp"), Job("dpo", "ddp"), Job("dpo", "fsdp"),
+    Job("sft", "fsdp"), Job("reward", "ddp"), Job("ppo", "ddp"), Job("grpo", "ddp"),
+    Job("grpo", "ddp", changes={"kl_coef": 0.0}), Job("dpo", "ddp"), Job("dpo", "fsdp"),
 ]  # fmt: skip
 KILLED = [Job("pretrain", "ddp", kill_at=5), Job("pretrain", "fsdp", kill_at=5)]
 
@@ -76,8 +77,8 @@ def together(tmp_path_factory: pytest.TempPathFactory, alone: Alone) -> Path:
     jobs = [*TRAINED, *KILLED]
     for job in jobs:  # what the ranks would race for is written before
         base(root / job.name)
-        if job.stage == "ppo":
-            (root / job.name / "judge").symlink_to(alone.folder("ppo", job.changes) / "judge")
+        if job.stage in ("ppo", "grpo"):
+            (root / job.name / "judge").symlink_to(alone.folder(job.stage, job.changes) / "judge")
     (root / "jobs.json").write_text(json.dumps([asdict(job) | {"name": job.name} for job in jobs]))
     command = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(SCRIPT), str(root)]
     done = subprocess.run(
@@ -96,7 +97,7 @@ def test_two_ranks_train_as_one(job: Job, alone: Alone, together: Path) -> None:
     assert expected.keys() == got.keys()
     assert len(expected) > 2
     # Sampled tokens are the same; the steps between, taken in another order of additions, drift a little further.
-    tolerance = 1e-4 if job.stage == "ppo" else 1e-5
+    tolerance = 1e-4 if job.stage in ("ppo", "grpo") else 1e-5
     for step, loss in expected.items():
         assert got[step] == pytest.approx(loss, abs=tolerance), step
     ours, theirs = weights_of(folder), weights_of(together / job.name)
@@ -114,7 +115,7 @@ def test_checkpoint_of_two_ranks_is_continued_by_one(job: Job, alone: Alone, tog
         torch.testing.assert_close(weights_of(folder)[name], tensor, atol=1e-5, rtol=1e-4)
 
 
-@pytest.mark.parametrize("stage", ["reward", "ppo"])
+@pytest.mark.parametrize("stage", ["reward", "ppo", "grpo"])
 def test_stage_that_reads_the_whole_model_refuses_shards(stage: str, alone: Alone, tmp_path: Path) -> None:
     base(tmp_path)
     (tmp_path / "judge").symlink_to(alone.folder("ppo", {}) / "judge")

@@ -76,7 +76,7 @@ def test_unadapted_is_the_base_and_comes_back_after_an_error() -> None:
         assert not torch.equal(changed, plain(TOKENS))
 
 
-@pytest.mark.parametrize("stage", ["sft", "dpo", "ppo"])
+@pytest.mark.parametrize("stage", ["sft", "dpo", "ppo", "grpo"])
 def test_a_stage_with_an_adapter_resumes_to_the_same_bits(stage: str, tmp_path: Path) -> None:
     whole = STAGES[stage](tmp_path / "whole", Progress(), **RANK)
     with pytest.raises(Killed):

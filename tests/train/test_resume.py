@@ -35,6 +35,7 @@ def killed_and_resumed(stage: str, folder: Path, *steps: int) -> Artefact:
 
 @pytest.mark.parametrize(("stage", "steps"), [
     ("pretrain", (1, 3, 5)), ("pretrain", (6,)), ("sft", (2, 5)), ("reward", (3, 4)), ("dpo", (1, 3)), ("ppo", (1, 4)),
+    ("grpo", (1, 4)), ("grpo", (3,)),
 ])  # fmt: skip
 def test_killed_run_ends_with_the_same_bits(
     stage: str, steps: tuple[int, ...], whole: dict[str, Artefact], tmp_path: Path

@@ -10,10 +10,19 @@ from typing import Any
 import numpy as np
 from tests.model.small import TEXT, tiny_tokenizer, write_model
 
-from chatwright.config import DpoConfig, ModelConfig, OptimConfig, PpoConfig, PretrainConfig, RewardConfig, SftConfig
+from chatwright.config import (
+    DpoConfig,
+    GrpoConfig,
+    ModelConfig,
+    OptimConfig,
+    PpoConfig,
+    PretrainConfig,
+    RewardConfig,
+    SftConfig,
+)
 from chatwright.progress import Progress, Stage
 from chatwright.records import Comparison, Demonstration, Message, Prompt
-from chatwright.train import dpo, ppo, pretrain, reward, sft
+from chatwright.train import dpo, grpo, ppo, pretrain, reward, sft
 from chatwright.train.distributed import World
 from chatwright.workspace import Artefact
 
@@ -102,10 +111,15 @@ def run_dpo(
                    cache=cache)  # fmt: skip
 
 
-def run_ppo(folder: Path, progress: Progress, world: World | None = None, **changes: Any) -> Artefact:
+def judge(folder: Path) -> Path:
+    """A reward model that has hardly learned anything."""
     if not (folder / "judge" / "manifest.json").exists():
         judged = RewardConfig(**(SHARED | {"epochs": 1.0}))
         reward.run(judged, base(folder), comparisons(), folder / "judge", Progress(), seed=1, parents={})
+    return folder / "judge"
+
+
+def run_ppo(folder: Path, progress: Progress, world: World | None = None, **changes: Any) -> Artefact:
     config = PpoConfig(
         **(
             PPO
@@ -121,12 +135,20 @@ def run_ppo(folder: Path, progress: Progress, world: World | None = None, **chan
             | changes
         )
     )
-    return ppo.run(config, base(folder), folder / "judge", prompts(), folder / "out", progress, seed=5, parents={},
+    return ppo.run(config, base(folder), judge(folder), prompts(), folder / "out", progress, seed=5, parents={},
                    rehearse=demonstrations(), world=world)  # fmt: skip
 
 
+def run_grpo(folder: Path, progress: Progress, world: World | None = None, **changes: Any) -> Artefact:
+    given = {"iterations": 5, "prompts": 2, "answers": 3, "minibatches": 2, "epochs": 2, "max_tokens": 8}
+    config = GrpoConfig(**(PPO | given | changes))
+    return grpo.run(config, base(folder), judge(folder), prompts(), folder / "out", progress, seed=5, parents={},
+                    world=world)  # fmt: skip
+
+
 STAGES: dict[str, Callable[..., Artefact]] = {
-    "pretrain": run_pretrain, "sft": run_sft, "reward": run_reward, "ppo": run_ppo, "dpo": run_dpo,
+    "pretrain": run_pretrain, "sft": run_sft, "reward": run_reward, "ppo": run_ppo,
+    "grpo": run_grpo, "dpo": run_dpo,
 }  # fmt: skip
 
 

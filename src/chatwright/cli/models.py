@@ -63,7 +63,8 @@ def _grow(root: Tree, artefacts: list[Artefact]) -> None:
         manifest = artefact.manifest
         inside = sorted((p for p in manifest.parents.values() if p in places), key=order.__getitem__)
         others = "".join(f", {p}" for p in inside[:-1])
-        key = {"pretrain": "bits_per_byte", "reward": "pair_accuracy", "ppo": "reward", "sft": "heldout_loss"}
+        key = {"pretrain": "bits_per_byte", "reward": "pair_accuracy", "ppo": "reward", "grpo": "reward",
+               "sft": "heldout_loss"}  # fmt: skip
         figure = manifest.figures.get(key.get(manifest.kind, ""))
         shown = f"  {key[manifest.kind].replace('_', ' ')} {figure:.3f}" if isinstance(figure, float) else ""
         label = f"{manifest.name}  [dim]{artefact.id}{others and '  (also from' + others[1:] + ')'}[/dim]{shown}"
@@ -92,7 +93,7 @@ def evaluate(
     with open_run(settings, workspace) as run:
         from chatwright.cycle.measure import measure
 
-        figures = measure(run, find(run.workspace, model, "pretrain", "sft", "ppo", "dpo", "model"), data)
+        figures = measure(run, find(run.workspace, model, "pretrain", "sft", "ppo", "grpo", "dpo", "model"), data)
     if json:
         print(json_.dumps(figures))
         return
@@ -138,7 +139,7 @@ def export(
 
     if out.exists() and any(out.iterdir()):
         raise InputError(f"{out} exists and is not empty; name a new folder")
-    artefact = find(Workspace(workspace), model, "pretrain", "sft", "ppo", "dpo", "model")
+    artefact = find(Workspace(workspace), model, "pretrain", "sft", "ppo", "grpo", "dpo", "model")
     import shutil
 
     from chatwright.model.checkpoint import copy_checkpoint

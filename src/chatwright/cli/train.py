@@ -1,4 +1,4 @@
-"""`pretrain`, `sft`, `reward`, `ppo`, `dpo`: the training stages on a person's own data."""
+"""`pretrain`, `sft`, `reward`, `ppo`, `grpo`, `dpo`: the training stages on a person's own data."""
 
 from __future__ import annotations
 
@@ -24,6 +24,8 @@ from chatwright.cli.options import (
 )  # fmt: skip
 from chatwright.errors import InputError
 
+POLICIES = ("sft", "ppo", "grpo", "dpo", "model")
+"""Kinds of models that answer, and may be aligned further."""
 Model = Annotated[str, typer.Option(help="Folder, id or name of the model to start from.")]
 
 
@@ -108,7 +110,7 @@ def reward(
 
     settings = settings_of(preset, config, set, seed=seed)
     with open_run(settings, workspace) as run:
-        model = find(run.workspace, start, "sft", "ppo", "dpo", "model")
+        model = find(run.workspace, start, *POLICIES)
         artefact = stages.reward_model(run, model, _rows(run, data, Comparison.from_json), _parents(data))
         register(run, artefact, alias="reward")
     tell(run, artefact, json)
@@ -137,7 +139,7 @@ def ppo(
 
     settings = settings_of(preset, config, set, seed=seed)
     with open_run(settings, workspace) as run:
-        policy = find(run.workspace, start, "sft", "ppo", "dpo", "model")
+        policy = find(run.workspace, start, *POLICIES)
         judge = find(run.workspace, reward, "reward")
         prompts, parents = _rows(run, data, Prompt.from_json), _parents(data)
         known = _rows(run, rehearse, Demonstration.from_json) if rehearse else []
@@ -145,6 +147,46 @@ def ppo(
             parents["rehearsed"] = _parents(rehearse)["files"]
         artefact = stages.ppo_aligned(run, policy, judge, prompts, parents, known)
         register(run, artefact, alias="ppo")
+    tell(run, artefact, json)
+
+
+def grpo(
+    data: Data,
+    start: Annotated[str, typer.Option("--sft", help="The policy to begin with; also the KL reference.")] = "sft",
+    reward: Annotated[str | None, typer.Option(help="The reward model that scores answers.")] = None,
+    verify: Annotated[
+        str | None, typer.Option(help="Instead of a reward model: exact (the right answer) or tests (unit tests).")
+    ] = None,
+    workspace: Where = WORKSPACE,
+    preset: Preset = "laptop",
+    config: Toml = None,
+    set: Set = None,
+    seed: Seed = None,
+    json: Json = False,
+) -> None:
+    """Learn from groups of answers (RLOO, GRPO, Dr.GRPO), scored by a reward model or checked: rows of {"prompt"},
+    for --verify exact with "answer", for --verify tests with "tests".
+
+    Example: chatwright grpo sums.jsonl --sft sft --verify exact --set grpo.method=rloo
+    """
+    from chatwright.cycle import run as stages
+    from chatwright.errors import InputError
+    from chatwright.records import Prompt
+    from chatwright.train.verifiers import Limits, checkable, verifier
+
+    if (reward is None) == (verify is None):
+        raise InputError("name what rewards the answers: either --reward MODEL or --verify exact or --verify tests")
+    settings = settings_of(preset, config, set, seed=seed)
+    with open_run(settings, workspace) as run:
+        policy = find(run.workspace, start, *POLICIES)
+        if verify is not None:
+            judge = verifier(verify, Limits(settings.grpo.test_seconds, settings.grpo.test_memory_mb))
+            prompts = _rows(run, data, checkable(judge))
+        else:
+            judge = find(run.workspace, reward or "", "reward")
+            prompts = _rows(run, data, Prompt.from_json)
+        artefact = stages.grpo_aligned(run, policy, judge, prompts, _parents(data))
+        register(run, artefact, alias="grpo")
     tell(run, artefact, json)
 
 
@@ -172,7 +214,7 @@ def dpo(
 
     settings = settings_of(preset, config, set, seed=seed)
     with open_run(settings, workspace) as run:
-        policy = find(run.workspace, start, "sft", "ppo", "dpo", "model")
+        policy = find(run.workspace, start, *POLICIES)
         if online:
             judge = find(run.workspace, reward, "reward")
             artefact = online_dpo(run, policy, judge, _rows(run, data, Prompt.from_json), _parents(data))

@@ -22,8 +22,9 @@ from chatwright.model.decoder import Decoder
 from chatwright.model.tokenizer import Tokenizer
 from chatwright.progress import Progress, Stage
 from chatwright.records import Comparison, Demonstration, Message, Prompt
-from chatwright.train import dpo, ppo, pretrain, reward, sft
+from chatwright.train import dpo, grpo, ppo, pretrain, reward, sft
 from chatwright.train.distributed import World
+from chatwright.train.verifiers import Verifier
 from chatwright.workspace import Artefact, Workspace, find_artefact, finish, load_artefact, stage_key
 
 T = TypeVar("T")
@@ -199,6 +200,22 @@ def ppo_aligned(
         "ppo", config.model_dump(), parents,
         lambda out: ppo.run(config, start.path, reward.path, prompts, out, run.progress, seed=run.settings.seed,
                             parents=parents, rehearse=rehearse, world=run.world, sample=run.sampler(start.path)),
+        together=True,
+    )  # fmt: skip
+
+
+def grpo_aligned(
+    run: Run, start: Artefact, reward: Artefact | Verifier, prompts: Sequence[Prompt], data: dict[str, str]
+) -> Artefact:
+    """RLOO, GRPO or Dr.GRPO on `prompts`, rewarded by a reward model or a verifier."""
+    config = run.settings.grpo
+    judged = isinstance(reward, Artefact)
+    source = reward.path if judged else reward
+    parents = {"sft": start.id, **({"reward": reward.id} if judged else {"verifier": reward.name}), **data}
+    return run.artefact(
+        "grpo", config.model_dump(), parents,
+        lambda out: grpo.run(config, start.path, source, prompts, out, run.progress, seed=run.settings.seed,
+                             parents=parents, world=run.world, sample=run.sampler(start.path)),
         together=True,
     )  # fmt: skip
 

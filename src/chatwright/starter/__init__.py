@@ -8,7 +8,7 @@ from chatwright.starter.corpus import Corpus, corpus
 from chatwright.starter.grading import Grade, grade
 from chatwright.starter.grading.text import refused
 from chatwright.starter.raters import Ceiling, Rater, rater_ceiling, raters
-from chatwright.starter.sets import SAMPLE_PROMPTS, STARTERS, demonstrations, prompts
+from chatwright.starter.sets import SAMPLE_PROMPTS, STARTERS, demonstrations, prompts, skill_prompts
 from chatwright.starter.skills import SKILLS
 
 __all__ = [
@@ -26,4 +26,5 @@ __all__ = [
     "rater_ceiling",
     "raters",
     "refused",
+    "skill_prompts",
 ]

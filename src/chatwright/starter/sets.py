@@ -78,6 +78,13 @@ def prompts(seed: int, split: Split, count: int) -> list[Prompt]:
     return made
 
 
+def skill_prompts(seed: int, skill: str, split: Split, count: int) -> list[Prompt]:
+    """`count` different prompts of one skill, as far as it has so many, each with its truth."""
+    rng = generator(seed, "prompts", split, skill)
+    seen: set[str] = set()
+    return [_prompt(rng, skill, split, seen) for _ in range(count)]
+
+
 def _prompt(rng: random.Random, skill: str, split: Split, seen: set[str]) -> Prompt:
     """A prompt not seen before; after many tries a repeated one, for a skill can run out of held-out compositions."""
     case = MAKERS[skill](rng, split)

@@ -24,18 +24,18 @@ from chatwright.errors import ConfigError, InputError
 from chatwright.machine import compute_dtype
 from chatwright.model.checkpoint import load_checkpoint, load_decoder
 from chatwright.model.decoder import Decoder
-from chatwright.model.logprobs import token_logprobs
 from chatwright.model.lora import adapt
 from chatwright.model.measure import language_loss
-from chatwright.model.packing import Example, Packed, best_fit, deal, hidden_states, pack, predicted
+from chatwright.model.packing import Packed, deal, hidden_states
 from chatwright.progress import Progress, Stage
 from chatwright.records import Demonstration, Prompt
 from chatwright.train.advantages import next_kl_coef
 from chatwright.train.distributed import World
 from chatwright.train.loop import Trainer, finish_model, load_state, save_state, save_tuned
-from chatwright.train.losses import ppo_policy_loss, ppo_value_loss
+from chatwright.train.losses import ppo_value_loss
 from chatwright.train.mixture import packed_batches
-from chatwright.train.rollouts import Rollouts, collect, values_of
+from chatwright.train.policy_steps import clipped_policy_loss, fitting_prompts, pack_actions, pieces
+from chatwright.train.rollouts import Rollouts, collect, packed_width, values_of
 from chatwright.train.scoring import ScoringModel, load_scoring
 from chatwright.train.sft import prepare, source_of
 from chatwright.workspace import STATE_FOLDER, Artefact
@@ -61,18 +61,9 @@ class Rehearsal:
 
 
 def minibatch(rollouts: Rollouts, chosen: Sequence[int], width: int, device: str = "cpu") -> Minibatch:
-    examples: list[Example] = [rollouts.examples[i] for i in chosen]
-    rows = best_fit([len(e.tokens) for e in examples], width)
-    order = torch.tensor([chosen[i] for row in rows for i in row])
-    actions = rollouts.mask[order] != 0
-
-    def flat(array_NT: Tensor) -> Tensor:
-        return array_NT[order][actions].to(device)
-
-    return Minibatch(
-        pack(examples, rows).to(device), flat(rollouts.logprobs), flat(rollouts.advantages), flat(rollouts.values),
-        flat(rollouts.returns),
-    )  # fmt: skip
+    arrays = (rollouts.logprobs, rollouts.advantages, rollouts.values, rollouts.returns)
+    packed, flat = pack_actions(rollouts, chosen, arrays, width, device)
+    return Minibatch(packed, *flat)
 
 
 def policy_loss(config: PpoConfig, dtype: torch.dtype) -> Any:
@@ -83,14 +74,7 @@ def policy_loss(config: PpoConfig, dtype: torch.dtype) -> Any:
         if isinstance(batch, Rehearsal):
             scaled = rehearse(model, batch.packed)[0] * batch.scale
             return scaled, {"ptx_loss": float(scaled.detach()) / config.ptx_coef}
-        hidden, targets, _ = predicted(model, batch.packed, dtype)
-        logprobs, entropy = token_logprobs(hidden, model.head, targets, config.temperature)
-        each, ratio = ppo_policy_loss(logprobs, batch.old_logprobs, batch.advantages, config.clip_range)
-        figures = {
-            "clip_fraction": float(((ratio - 1.0).abs() > config.clip_range).float().sum()),
-            "approx_kl": float((ratio - 1.0 - ratio.log()).sum()),
-            "entropy": float(entropy.sum()),
-        }
+        each, _, figures = clipped_policy_loss(config, dtype, model, batch.packed, batch.old_logprobs, batch.advantages)
         return each.sum(), figures
 
     return loss
@@ -141,12 +125,9 @@ class PpoRun:
         self.policy_trainer = Trainer(self.policy, config, world=world)
         self.value_trainer = Trainer(self.value_model, config, world=world)
         self.engine = Engine(self.policy, checkpoint.tokenizer, checkpoint.template, max_batch=config.rollouts)
-        room = self.engine.context - config.max_tokens
-        rendered = [checkpoint.template.render(p.messages, add_generation_prompt=True).tokens for p in prompts]
-        self.prompts = [tuple(t) for t in rendered if len(t) <= room]
-        if not self.prompts:
-            raise InputError(f"no prompt leaves room for an answer of {config.max_tokens} tokens")
-        self.too_long = len(rendered) - len(self.prompts)
+        fitting = fitting_prompts(checkpoint.template, prompts, self.engine.context, config.max_tokens)
+        self.prompts = [tokens for _, tokens in fitting]
+        self.too_long = len(prompts) - len(fitting)
         width = min(config.sequence, self.policy.shape.context)
         self.rehearsed = prepare(checkpoint.template, rehearse, width)
         known = self.rehearsed.examples
@@ -194,7 +175,7 @@ class PpoRun:
 
     def _update(self, rollouts: Rollouts, iteration: int) -> list[dict[str, float]]:
         config = self.config
-        width = max(config.sequence, max(len(e.tokens) for e in rollouts.examples))
+        width = packed_width(rollouts.examples, config)
         progress = (iteration + 0.5) / config.iterations
         size = -(-config.rollouts // config.minibatches)
         reports = []
@@ -202,7 +183,7 @@ class PpoRun:
             order = deal(config.rollouts, config.rollouts, iteration * config.epochs + epoch, self.seed + 1)
             for at in range(0, config.rollouts, size):
                 mine = order[at : at + size][self.world.rank :: self.world.size].tolist()
-                parts = self._micro(rollouts, mine)
+                parts = pieces(rollouts, mine, config.micro_tokens)
                 batches = [minibatch(rollouts, part, width, self.world.device) for part in parts]
                 weight = float(sum(len(b.returns) for b in batches))
                 mixed = [*batches, *self._rehearse(self.policy_trainer.step_number, weight)]
@@ -220,19 +201,6 @@ class PpoRun:
         if not words:  # every demonstration of this step has weight 0
             return []
         return [Rehearsal(packed, self.config.ptx_coef * actions / words) for packed in batches]
-
-    def _micro(self, rollouts: Rollouts, chosen: list[int]) -> list[list[int]]:
-        """`chosen` in pieces of at most about micro_tokens tokens."""
-        parts: list[list[int]] = [[]]
-        tokens = 0
-        for index in chosen:
-            length = len(rollouts.examples[index].tokens)
-            if parts[-1] and tokens + length > self.config.micro_tokens:
-                parts.append([])
-                tokens = 0
-            parts[-1].append(index)
-            tokens += length
-        return parts
 
 
 def run(

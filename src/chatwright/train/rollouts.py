@@ -1,4 +1,4 @@
-"""One batch of PPO experience: answers, their scores, and everything the update needs, as plain arrays."""
+"""One batch of experience: answers, their scores, and everything an update needs, as plain arrays."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from chatwright.config import PpoConfig
+from chatwright.config import PpoConfig, RolloutConfig
 from chatwright.engine import Completion, Engine, Request, SamplingParams
+from chatwright.model.chat import ChatTemplate
 from chatwright.model.decoder import Decoder
 from chatwright.model.logprobs import token_logprobs
 from chatwright.model.lora import unadapted
@@ -20,29 +21,48 @@ from chatwright.train.scoring import ScoringModel, score_sequences
 
 
 @dataclass(frozen=True, slots=True)
-class Rollouts:
-    """N answers with T = the longest one's actions; arrays N T are 0 beyond each answer's own length."""
+class Sampled:
+    """N answers with T = the longest one's actions; arrays N T are 0 beyond each answer's own length.
+
+    `examples` hold prompt and answer, weighted on the answer; `logprobs` are the policy's, `reference` the SFT model's.
+    """
 
     examples: list[Example]
     completions: list[Completion]
-    scores: Tensor
     logprobs: Tensor
     reference: Tensor
-    values: Tensor
-    advantages: Tensor
-    returns: Tensor
     mask: Tensor
 
     @property
+    def ended(self) -> Tensor:
+        """Whether each answer came to its end, N."""
+        return torch.tensor([c.finish_reason == "stop" for c in self.completions])
+
+    @property
+    def kl(self) -> Tensor:
+        """sum_t log pi - log ref of each answer, N, in nats: the estimator k1, which may be below 0."""
+        return ((self.logprobs - self.reference) * self.mask).sum(-1)
+
+    @property
     def kl_per_answer(self) -> float:
-        """Mean over answers of sum_t log pi - log ref, in nats: an unbiased estimate that may dip below 0."""
-        return float(((self.logprobs - self.reference) * self.mask).sum(-1).mean())
+        """The mean of `kl`: an unbiased estimate that may dip below 0."""
+        return float(self.kl.mean())
+
+
+@dataclass(frozen=True, slots=True)
+class Rollouts(Sampled):
+    """Answers with what PPO makes of them."""
+
+    scores: Tensor
+    values: Tensor
+    advantages: Tensor
+    returns: Tensor
 
 
 def sample_answers(
-    engine: Engine, prompts: Sequence[tuple[int, ...]], config: PpoConfig, seeds: Sequence[int]
+    engine: Engine, prompts: Sequence[tuple[int, ...]], config: RolloutConfig, seeds: Sequence[int]
 ) -> list[Completion]:
-    """Answers drawn from the whole distribution: no top_k or top_p, which would bias the ratios of PPO."""
+    """Answers drawn from the whole distribution: no top_k or top_p, which would bias the ratios of the update."""
     return engine.generate(
         [
             Request(p, SamplingParams(max_tokens=config.max_tokens, temperature=config.temperature, seed=s))
@@ -53,7 +73,7 @@ def sample_answers(
 
 @torch.no_grad()
 def action_logprobs(
-    model: Decoder, examples: Sequence[Example], config: PpoConfig, width: int, steps: int, dtype: torch.dtype
+    model: Decoder, examples: Sequence[Example], config: RolloutConfig, width: int, steps: int, dtype: torch.dtype
 ) -> Tensor:
     """Log-probability of each action at the rollout temperature, N T."""
     out = torch.zeros(len(examples), steps)
@@ -88,6 +108,63 @@ def _scatter(out_NT: Tensor, order: Sequence[int], examples: Sequence[Example], 
         out_NT[index, : len(part)] = part
 
 
+def draw_answers(
+    engine: Engine,
+    reference: Decoder,
+    prompts: Sequence[tuple[int, ...]],
+    config: RolloutConfig,
+    seeds: Sequence[int],
+    dtype: torch.dtype,
+) -> Sampled:
+    """One answer to each of `prompts` with its log-probabilities under the policy and the reference.
+
+    In float32 the sampler's own log-probabilities serve as the old ones (they equal the training forward to 1e-5,
+    tested); in bfloat16 they are recomputed with the training forward.
+    """
+    completions = sample_answers(engine, prompts, config, seeds)
+    examples = [
+        Example((*p, *c.tokens), [0.0] * len(p) + [1.0] * len(c.tokens))
+        for p, c in zip(prompts, completions, strict=True)
+    ]
+    lengths = torch.tensor([len(c.tokens) for c in completions])
+    steps, width = int(lengths.max()), packed_width(examples, config)
+    mask = (torch.arange(steps) < lengths[:, None]).float()
+    if dtype == torch.float32:
+        logprobs = torch.zeros(len(examples), steps)
+        for row, completion in enumerate(completions):
+            logprobs[row, : len(completion.logprobs)] = torch.tensor(completion.logprobs)
+    else:
+        logprobs = action_logprobs(engine.model, examples, config, width, steps, dtype)
+    with unadapted(reference):
+        reference_logprobs = action_logprobs(reference, examples, config, width, steps, dtype)
+    return Sampled(examples, completions, logprobs, reference_logprobs, mask)
+
+
+def packed_width(examples: Sequence[Example], config: RolloutConfig) -> int:
+    """Tokens in a row of packed answers: `sequence`, or the longest of them."""
+    return max(config.sequence, max(len(e.tokens) for e in examples))
+
+
+def reward_scores(
+    reward: ScoringModel, sampled: Sampled, template: ChatTemplate, config: RolloutConfig, dtype: torch.dtype
+) -> Tensor:
+    """Normalised rewards, N, before any penalty.
+
+    The reward model has only ever read answers with an end, so one is added where it is missing.
+    """
+    end = end_of_answer(template)
+    closed = [
+        (*e.tokens,) if done else (*e.tokens, end)
+        for e, done in zip(sampled.examples, sampled.ended.tolist(), strict=True)
+    ]
+    return score_sequences(reward, closed, dtype, config.micro_tokens)
+
+
+def penalised(scores_N: Tensor, sampled: Sampled, config: RolloutConfig) -> Tensor:
+    """Scores less the price of a missing end, where it is missing."""
+    return scores_N - config.missing_end_penalty * (~sampled.ended).float()
+
+
 def collect(
     engine: Engine,
     reference: Decoder,
@@ -99,38 +176,14 @@ def collect(
     kl_coef: float,
     dtype: torch.dtype,
 ) -> Rollouts:
-    """Samples answers, scores them and computes advantages.
-
-    In float32 the sampler's own log-probabilities serve as the old ones (they equal the training forward to 1e-5,
-    tested); in bfloat16 they are recomputed with the training forward.
-    """
-    completions = sample_answers(engine, prompts, config, seeds)
-    whole = [(*p, *c.tokens) for p, c in zip(prompts, completions, strict=True)]
-    examples = [
-        Example(w, [0.0] * (len(w) - len(c.tokens)) + [1.0] * len(c.tokens))
-        for w, c in zip(whole, completions, strict=True)
-    ]
-    lengths = torch.tensor([len(c.tokens) for c in completions])
-    steps = int(lengths.max())
-    mask = (torch.arange(steps) < lengths[:, None]).float()
-    width = max(config.sequence, max(len(e.tokens) for e in examples))
-    end = end_of_answer(engine.template)
-    ended = torch.tensor([c.finish_reason == "stop" for c in completions])
-    # The reward model has only ever read answers with an end, so one is added for it; its absence costs a penalty.
-    closed = [w if done else (*w, end) for w, done in zip(whole, ended.tolist(), strict=True)]
-    scores = score_sequences(reward, closed, dtype, config.micro_tokens)
-    scores = scores - config.missing_end_penalty * (~ended).float()
-    if dtype == torch.float32:
-        logprobs = torch.zeros(len(examples), steps)
-        for row, completion in enumerate(completions):
-            logprobs[row, : len(completion.logprobs)] = torch.tensor(completion.logprobs)
-    else:
-        logprobs = action_logprobs(engine.model, examples, config, width, steps, dtype)
-    with unadapted(reference):
-        reference_logprobs = action_logprobs(reference, examples, config, width, steps, dtype)
-    values = action_values(value, examples, config, width, steps, dtype)
-    rewards = token_rewards(logprobs, reference_logprobs, scores, mask, kl_coef)
+    """Samples answers, scores them and computes advantages."""
+    sampled = draw_answers(engine, reference, prompts, config, seeds, dtype)
+    scores = penalised(reward_scores(reward, sampled, engine.template, config, dtype), sampled, config)
+    width, mask = packed_width(sampled.examples, config), sampled.mask
+    values = action_values(value, sampled.examples, config, width, mask.shape[1], dtype)
+    rewards = token_rewards(sampled.logprobs, sampled.reference, scores, mask, kl_coef)
     advantages, returns = gae(rewards, values, mask, config.gamma, config.gae_lambda)
     return Rollouts(
-        examples, completions, scores, logprobs, reference_logprobs, values, whiten(advantages, mask), returns, mask
-    )
+        sampled.examples, sampled.completions, sampled.logprobs, sampled.reference, mask, scores, values,
+        whiten(advantages, mask), returns,
+    )  # fmt: skip
