@@ -25,6 +25,13 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class SamplingConfig(Section):
+    temperature: float = Field(default=0.7, ge=0)
+    top_k: int = Field(default=0, ge=0)
+    top_p: float = Field(default=1.0, gt=0, le=1)
+    max_tokens: int = Field(default=128, gt=0)
+
+
 class StarterConfig(Section):
     """The embedded world: how much of it is generated."""
 
@@ -179,11 +186,31 @@ class DpoConfig(StepConfig):
         return self
 
 
-class SamplingConfig(Section):
-    temperature: float = Field(default=0.7, ge=0)
-    top_k: int = Field(default=0, ge=0)
-    top_p: float = Field(default=1.0, gt=0, le=1)
-    max_tokens: int = Field(default=128, gt=0)
+class EndpointConfig(Section):
+    """How an endpoint that criticises is asked."""
+
+    parallel: int = Field(default=8, gt=0, description="requests at once")
+    attempts: int = Field(default=6, gt=0, description="tries of one request, with growing pauses between them")
+    timeout: float = Field(default=120.0, gt=0, description="seconds until a request counts as lost")
+
+
+class ConstitutionConfig(Section):
+    """Critique, revision and AI feedback (Bai et al. 2022, Constitutional AI); see `train/critique.py`."""
+
+    rounds: int = Field(default=2, gt=0, description="critiques of one answer, each under another principle")
+    examples: int = Field(default=0, ge=0, description="of the constitution, shown to the critic first, as they fit")
+    answer: SamplingConfig = SamplingConfig(temperature=1.0, max_tokens=64)
+    critic: SamplingConfig = SamplingConfig(temperature=0.3, max_tokens=80)
+    chunk: int = Field(default=64, gt=0, description="prompts between two entries of the journal")
+    train_on: Literal["last", "all"] = Field(default="last", description="the last revision of a prompt, or each")
+    helpful_weight: float = Field(default=1.0, ge=0, description="of a helpful demonstration beside a revision's 1")
+    sft: SftConfig = SftConfig(
+        optim=OptimConfig(muon_lr=0.01, adam_lr=0.003, embed_lr=0.05, muon_momentum=0.9, adam_beta1=0.7), epochs=1.0
+    )
+    feedback_principles: int = Field(default=0, ge=0, description="asked about one pair of answers; 0: all")
+    reasoning: bool = Field(default=False, description="whether the critic reasons before it compares")
+    clamp: float = Field(default=0.4, ge=0, lt=0.5, description="with reasoning, labels lie in clamp..1-clamp")
+    endpoint: EndpointConfig = EndpointConfig()
 
 
 class EvaluateConfig(Section):
@@ -216,6 +243,7 @@ class Settings(Section):
     reward: RewardConfig = RewardConfig()
     ppo: PpoConfig = PpoConfig()
     dpo: DpoConfig = DpoConfig()
+    constitution: ConstitutionConfig = ConstitutionConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     serve: ServeConfig = ServeConfig()
     machine: MachineConfig = MachineConfig()
@@ -223,6 +251,11 @@ class Settings(Section):
 
 # The starter's few and small steps want short memories; longer training keeps the usual ones.
 _STEADY = {"muon_momentum": 0.95, "adam_beta1": 0.9}
+# Models that read examples in their context, and contexts that hold them.
+_REAL_CRITIC = {
+    "rounds": 4, "examples": 5, "answer": {"max_tokens": 256}, "critic": {"temperature": 1.0, "max_tokens": 256},
+    "feedback_principles": 4,
+}  # fmt: skip
 
 PRESETS: dict[str, dict[str, Any]] = {
     "starter": {},
@@ -240,6 +273,9 @@ PRESETS: dict[str, dict[str, Any]] = {
                    "checkpoint_every": 2},
         "ppo": {"iterations": 3, "rollouts": 8, "max_tokens": 12, "checkpoint_every": 1, "micro_tokens": 1024},
         "dpo": {"epochs": 1, "batch_tokens": 1024, "micro_tokens": 1024, "checkpoint_every": 2},
+        "constitution": {"answer": {"max_tokens": 12}, "critic": {"max_tokens": 12}, "chunk": 4,
+                         "sft": {"epochs": 0.5, "batch_tokens": 1024, "micro_tokens": 1024, "checkpoint_every": 4,
+                                 "evaluate_every": 6}},
         "evaluate": {"sampling": {"max_tokens": 16}, "bootstrap": 200},
     },
     "laptop": {
@@ -253,6 +289,9 @@ PRESETS: dict[str, dict[str, Any]] = {
         "ppo": {"iterations": 200, "max_tokens": 128, "sequence": 512, "ptx_tokens": 1024,
                 "optim": {"muon_lr": 0.001, "adam_lr": 0.0001, "embed_lr": 0}},
         "dpo": {"batch_tokens": 16_384, "optim": {"muon_lr": 0.0005, "adam_lr": 0.0001, "embed_lr": 0}},
+        "constitution": {**_REAL_CRITIC,
+                         "sft": {"batch_tokens": 16_384, "sequence": 512,
+                                 "optim": {"muon_lr": 0.002, "adam_lr": 0.0005, "embed_lr": 0.01, **_STEADY}}},
     },
     "gpu": {
         "tokenizer": {"vocab_size": 32_768},
@@ -268,6 +307,9 @@ PRESETS: dict[str, dict[str, Any]] = {
                 "optim": {"muon_lr": 0.0005, "adam_lr": 0.00005, "embed_lr": 0}},
         "dpo": {"batch_tokens": 131_072, "micro_tokens": 65_536,
                 "optim": {"muon_lr": 0.0002, "adam_lr": 0.00005, "embed_lr": 0}},
+        "constitution": {**_REAL_CRITIC,
+                         "sft": {"batch_tokens": 131_072, "micro_tokens": 65_536, "sequence": 2048,
+                                 "optim": {"muon_lr": 0.001, "adam_lr": 0.0002, "embed_lr": 0.005, **_STEADY}}},
     },
     "cluster": {
         "tokenizer": {"vocab_size": 65_536},
@@ -283,6 +325,9 @@ PRESETS: dict[str, dict[str, Any]] = {
                 "optim": {"muon_lr": 0.0003, "adam_lr": 0.00003, "embed_lr": 0}},
         "dpo": {"batch_tokens": 524_288, "micro_tokens": 32_768,
                 "optim": {"muon_lr": 0.0001, "adam_lr": 0.00003, "embed_lr": 0}},
+        "constitution": {**_REAL_CRITIC,
+                         "sft": {"batch_tokens": 524_288, "micro_tokens": 32_768, "sequence": 4096,
+                                 "optim": {"muon_lr": 0.0005, "adam_lr": 0.0001, "embed_lr": 0.003, **_STEADY}}},
     },
 }  # fmt: skip
 
