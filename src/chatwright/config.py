@@ -197,13 +197,13 @@ class EndpointConfig(Section):
 class ConstitutionConfig(Section):
     """Critique, revision and AI feedback (Bai et al. 2022, Constitutional AI); see `train/critique.py`."""
 
-    rounds: int = Field(default=2, gt=0, description="critiques of one answer, each under another principle")
+    rounds: int = Field(default=3, gt=0, description="critiques of one answer, each under another principle")
     examples: int = Field(default=0, ge=0, description="of the constitution, shown to the critic first, as they fit")
     answer: SamplingConfig = SamplingConfig(temperature=1.0, max_tokens=64)
     critic: SamplingConfig = SamplingConfig(temperature=0.3, max_tokens=80)
     chunk: int = Field(default=64, gt=0, description="prompts between two entries of the journal")
     train_on: Literal["last", "all"] = Field(default="last", description="the last revision of a prompt, or each")
-    helpful_weight: float = Field(default=1.0, ge=0, description="of a helpful demonstration beside a revision's 1")
+    helpful_weight: float = Field(default=1.0, gt=0, description="of a helpful demonstration beside a revision's 1")
     sft: SftConfig = SftConfig(
         optim=OptimConfig(muon_lr=0.01, adam_lr=0.003, embed_lr=0.05, muon_momentum=0.9, adam_beta1=0.7), epochs=1.0
     )

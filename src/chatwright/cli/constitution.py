@@ -78,7 +78,7 @@ def constitution(
             register(run, artefact, alias="constitution")
             made = {"revisions": revised}
             if feedback:
-                made["feedback"] = stages.feedback(run, artefact, prompts, chosen, parents, judge)
+                made["feedback"] = stages.feedback(run, artefact, model, prompts, chosen, parents, judge)
                 register(run, made["feedback"])
     tell(run, artefact, json, **made)
 

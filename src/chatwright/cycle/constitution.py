@@ -10,11 +10,11 @@ import numpy as np
 
 from chatwright.config import ConstitutionConfig
 from chatwright.cycle.run import Run, read_all
-from chatwright.errors import ConfigError
+from chatwright.engine import Engine
 from chatwright.records import Demonstration, Prompt
 from chatwright.train import ai_feedback, critique, sft
 from chatwright.train.constitution import Constitution
-from chatwright.train.critic import Critic
+from chatwright.train.critic import Critic, EngineCritic
 from chatwright.workspace import Artefact
 
 
@@ -61,10 +61,6 @@ def mixture(
     config: ConstitutionConfig, revised: Sequence[Demonstration], helpful: Sequence[Demonstration], seed: int
 ) -> list[Demonstration]:
     """Revisions and helpful demonstrations in a seeded order, the latter with their weight times helpful_weight."""
-    if helpful and not config.helpful_weight:
-        raise ConfigError(
-            "helpful demonstrations weigh nothing with constitution.helpful_weight=0; raise it or leave them out"
-        )
     rows = [*revised, *(replace(d, weight=d.weight * config.helpful_weight) for d in helpful)]
     order = np.random.Generator(np.random.Philox(key=seed)).permutation(len(rows))
     return [rows[i] for i in order]
@@ -73,19 +69,23 @@ def mixture(
 def feedback(
     run: Run,
     model: Artefact,
+    judge: Artefact,
     prompts: Sequence[Prompt],
     constitution: Constitution,
     data: dict[str, str],
     critic: Critic | None = None,
 ) -> Artefact:
-    """Pairs of answers of `model`, compared by the critic: rows for `chatwright reward`."""
+    """Pairs of answers of `model`, compared by `judge` or else by `critic`: rows for `chatwright reward`."""
     config = run.settings.constitution
-    parents = {"sft": model.id, "constitution": constitution.id, **data, **_outside(critic)}
-    return run.artefact(
-        "comparisons", config.model_dump(exclude={"sft"}), parents,
-        lambda out: ai_feedback.run(config, constitution, model.path, prompts, out, run.progress,
-                                    seed=run.settings.seed, parents=parents, critic=critic),
-    )  # fmt: skip
+    outside = _outside(critic) or {"critic": judge.id}
+    parents = {"sft": model.id, "constitution": constitution.id, **data, **outside}
+
+    def make(out: Path) -> None:
+        chosen = critic or EngineCritic(Engine.load(judge.path))
+        ai_feedback.run(config, constitution, model.path, prompts, out, run.progress, seed=run.settings.seed,
+                        parents=parents, critic=chosen)  # fmt: skip
+
+    return run.artefact("comparisons", config.model_dump(exclude={"sft"}), parents, make)
 
 
 def _outside(critic: Critic | None) -> dict[str, str]:

@@ -116,7 +116,10 @@ def run(
     critic: Critic | None = None,
     refused: Refuses = refuses,
 ) -> Artefact:
-    """Two answers of the model in `start` to each of `prompts`, compared into `out`; without `critic` by itself."""
+    """Two answers of the model in `start` to each of `prompts`, compared into `out`; without `critic` by itself.
+
+    As in `critique.run`, refusals of harmless prompts are counted apart.
+    """
     author = EngineCritic(Engine.load(start))
     asked = answerable(author, prompts, config.answer)
     judge = Judge(config, constitution, critic or author, seed)

@@ -14,7 +14,8 @@ def ranking_loss(
 
     d = r_better - r_worse. With w = 1/(number of pairs of the prompt) and labels l of 1 this is the K-wise loss of
     Ouyang et al. 2022, eq. 1, summed over prompts. A label below 1 is the probability that the order is right (a soft
-    label; Bai et al. 2022, Constitutional AI, section 4.1). The last term keeps rewards near zero, which the loss alone leaves free (Eisenstein et al. 2023).
+    label; Bai et al. 2022, Constitutional AI, section 4.1). The last
+    term keeps rewards near zero, which the loss alone leaves free (Eisenstein et al. 2023).
     """
     better, worse = rewards_N[pairs_P2[:, 0]], rewards_N[pairs_P2[:, 1]]
     loss = -F.logsigmoid(better - worse)
