@@ -30,7 +30,7 @@ def revisions(
     config = run.settings.constitution
     parents = {"sft": start.id, "constitution": constitution.id, **data, **_outside(critic)}
     return run.artefact(
-        "revisions", config.model_dump(exclude={"sft"}), parents,
+        "revisions", config.model_dump(include=critique.SETTINGS), parents,
         lambda out: critique.run(config, constitution, start.path, prompts, out, run.progress, seed=run.settings.seed,
                                  parents=parents, critic=critic),
     )  # fmt: skip
@@ -85,7 +85,7 @@ def feedback(
         ai_feedback.run(config, constitution, model.path, prompts, out, run.progress, seed=run.settings.seed,
                         parents=parents, critic=chosen)  # fmt: skip
 
-    return run.artefact("comparisons", config.model_dump(exclude={"sft"}), parents, make)
+    return run.artefact("comparisons", config.model_dump(include=ai_feedback.SETTINGS), parents, make)
 
 
 def _outside(critic: Critic | None) -> dict[str, str]:

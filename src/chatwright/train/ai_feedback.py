@@ -28,6 +28,8 @@ from chatwright.train.sft import source_of
 from chatwright.workspace import STATE_FOLDER, Artefact, finish, load_artefact
 
 COMPARISONS = "comparisons.jsonl.gz"
+SETTINGS = {"answer", "critic", "chunk", "feedback_principles", "reasoning", "clamp"}
+"""What of the settings decides the result."""
 _REASONS = 1 << 41
 """The stream of the critic's reasoning, apart from those of answers."""
 
@@ -123,16 +125,19 @@ def run(
     author = EngineCritic(Engine.load(start))
     asked = answerable(author, prompts, config.answer)
     judge = Judge(config, constitution, critic or author, seed)
-    of = content_id([config.model_dump(), constitution.id, seed, parents, [p.to_json() for p in asked]])
+    settings = config.model_dump(include=SETTINGS)
+    of = content_id([settings, constitution.id, seed, parents, [p.to_json() for p in asked]])
     journal = Journal(out / STATE_FOLDER / "journal.jsonl", of=of, total=len(asked), chunk=config.chunk)
+    each = [seeds(seed, stream, len(asked)) for stream in (0, 1)]
     with progress.stage("feedback", len(asked), constitution=constitution.id) as stage:
         if len(asked) < len(prompts):
             stage.warn(f"{len(prompts) - len(asked)} prompts leave no room for an answer and were left out")
         for chunk in journal.open_chunks:
-            pairs = _answers(author, config, asked, chunk, seed)
+            pairs = _answers(author, config, asked, chunk, each)
             verdicts = judge.judge(chunk, [asked[at].messages for at in chunk], pairs)
             journal.add([_row(pair, found) for pair, found in zip(pairs, verdicts, strict=True)])
-            stage.advance(len(journal.rows), first_named=first_named(_verdicts(journal.rows)) or 0.0)
+            compared = sum(map(bool, verdicts))
+            stage.advance(len(journal.rows), compared=compared / len(chunk))
         if judge.critic.letters_from == "text":
             stage.warn("the critic offers no log-probabilities; each answer counts as wholly sure of its letter")
     clamp = config.clamp if config.reasoning else 0.0
@@ -150,16 +155,19 @@ def run(
         "critic": judge.critic.id, "letters_from": judge.critic.letters_from,
         **figures_of(asked, journal.rows, made, refused),
     }  # fmt: skip
-    finish(out, kind="comparisons", name="ai feedback", parents=parents, config=config.model_dump(exclude={"sft"}),
+    finish(out, kind="comparisons", name="ai feedback", parents=parents, config=settings,
            seed=seed, figures=figures, source=source_of(made))  # fmt: skip
     return load_artefact(out)
 
 
 def _answers(
-    author: EngineCritic, config: ConstitutionConfig, prompts: Sequence[Prompt], chunk: range, seed: int
+    author: EngineCritic,
+    config: ConstitutionConfig,
+    prompts: Sequence[Prompt],
+    chunk: range,
+    each: Sequence[Sequence[int]],
 ) -> list[tuple[str, str]]:
-    """Two to each prompt; "" stands for one that broke off."""
-    each = [seeds(seed, stream, len(prompts)) for stream in (0, 1)]
+    """Two to each prompt, with the seeds `each`[0] and `each`[1]; "" stands for one that broke off."""
     twice = [prompts[at].messages for at in chunk for _ in range(2)]
     said = author.write(twice, config.answer, [each[k][at] for at in chunk for k in range(2)])
     texts = [s.text if s.whole else "" for s in said]

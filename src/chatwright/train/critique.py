@@ -31,6 +31,8 @@ from chatwright.workspace import STATE_FOLDER, Artefact, finish, load_artefact
 
 REVISIONS, ROUNDS = "demonstrations.jsonl.gz", "rounds.jsonl.gz"
 """What the SFT stage trains on, and all that was said on the way there."""
+SETTINGS = {"rounds", "examples", "answer", "critic", "chunk", "train_on"}
+"""What of the settings decides the result."""
 _DRAW = 1 << 40
 """The stream of principles, apart from those of answers."""
 Outcome = Literal["changed", "unchanged", "broken", "too_long"]
@@ -82,6 +84,7 @@ class Reviser:
         self.author = EngineCritic(engine)
         self.critic: Critic = critic or self.author
         self.prompts = answerable(self.author, prompts, config.answer)
+        self._seeds: dict[int, list[int]] = {}
 
     def revise(self, chunk: range) -> list[Revised]:
         """The prompts of `chunk`, answered and taken through all rounds."""
@@ -125,7 +128,9 @@ class Reviser:
     def _write(
         self, critic: Critic, asked: Mapping[int, Messages], sampling: SamplingConfig, stream: int
     ) -> dict[int, Written]:
-        each = seeds(self.seed, stream, len(self.prompts))
+        if stream not in self._seeds:
+            self._seeds[stream] = seeds(self.seed, stream, len(self.prompts))
+        each = self._seeds[stream]
         written = critic.write(list(asked.values()), sampling, [each[at] for at in asked])
         return dict(zip(asked, written, strict=True))
 
@@ -177,16 +182,17 @@ def run(
     Prompts whose truth says {"harmless": true} are those on which a refusal counts as over-refusal.
     """
     work = Reviser(config, constitution, Engine.load(start), critic, seed, prompts)
-    of = content_id([config.model_dump(), constitution.id, seed, parents, [p.to_json() for p in work.prompts]])
+    settings = config.model_dump(include=SETTINGS)
+    of = content_id([settings, constitution.id, seed, parents, [p.to_json() for p in work.prompts]])
     journal = Journal(out / STATE_FOLDER / "journal.jsonl", of=of, total=len(work.prompts), chunk=config.chunk)
     left_out = len(prompts) - len(work.prompts)
     with progress.stage("critique", len(work.prompts), constitution=constitution.id) as stage:
         if left_out:
             stage.warn(f"{left_out} prompts leave no room for an answer and were left out")
         for chunk in journal.open_chunks:
-            journal.add([asdict(r) for r in work.revise(chunk)])
-            rows = [Revised.from_json(row) for row in journal.rows]
-            stage.advance(len(rows), changed=sum(bool(r.changed) for r in rows) / len(rows))
+            rows = work.revise(chunk)
+            journal.add([asdict(r) for r in rows])
+            stage.advance(len(journal.rows), changed=sum(bool(r.changed) for r in rows) / len(rows))
     revised = [Revised.from_json(row) for row in journal.rows]
     made = [d for p, r in zip(work.prompts, revised, strict=True) for d in demonstrations(p, r, constitution, config)]
     if not made:
@@ -200,15 +206,8 @@ def run(
         "demonstrations": len(made), "left_out": left_out, "critic": work.critic.id,
         **figures_of(work.prompts, revised, refused),
     }  # fmt: skip
-    return _finished(out, config, seed, parents, figures, made)
-
-
-def _finished(
-    out: Path, config: ConstitutionConfig, seed: int, parents: dict[str, str], figures: dict[str, Any],
-    made: Sequence[Demonstration],
-) -> Artefact:  # fmt: skip
-    finish(out, kind="revisions", name="revisions", parents=parents, config=config.model_dump(exclude={"sft"}),
-           seed=seed, figures=figures, source=source_of(made))  # fmt: skip
+    finish(out, kind="revisions", name="revisions", parents=parents, config=settings, seed=seed, figures=figures,
+           source=source_of(made))  # fmt: skip
     return load_artefact(out)
 
 
