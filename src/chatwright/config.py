@@ -27,6 +27,13 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class SamplingConfig(Section):
+    temperature: float = Field(default=0.7, ge=0)
+    top_k: int = Field(default=0, ge=0)
+    top_p: float = Field(default=1.0, gt=0, le=1)
+    max_tokens: int = Field(default=128, gt=0)
+
+
 class StarterConfig(Section):
     """The embedded world: how much of it is generated."""
 
@@ -232,11 +239,31 @@ class OnlineConfig(Section):
     max_tokens: int = Field(default=64, gt=0, description="longest answer")
 
 
-class SamplingConfig(Section):
-    temperature: float = Field(default=0.7, ge=0)
-    top_k: int = Field(default=0, ge=0)
-    top_p: float = Field(default=1.0, gt=0, le=1)
-    max_tokens: int = Field(default=128, gt=0)
+class EndpointConfig(Section):
+    """How an endpoint that criticises is asked."""
+
+    parallel: int = Field(default=8, gt=0, description="requests at once")
+    attempts: int = Field(default=6, gt=0, description="tries of one request, with growing pauses between them")
+    timeout: float = Field(default=120.0, gt=0, description="seconds until a request counts as lost")
+
+
+class ConstitutionConfig(Section):
+    """Critique, revision and AI feedback (Bai et al. 2022, Constitutional AI); see `train/critique.py`."""
+
+    rounds: int = Field(default=3, gt=0, description="critiques of one answer, each under another principle")
+    examples: int = Field(default=0, ge=0, description="of the constitution, shown to the critic first, as they fit")
+    answer: SamplingConfig = SamplingConfig(temperature=1.0, max_tokens=64)
+    critic: SamplingConfig = SamplingConfig(temperature=0.3, max_tokens=80)
+    chunk: int = Field(default=64, gt=0, description="prompts between two entries of the journal")
+    train_on: Literal["last", "all"] = Field(default="last", description="the last revision of a prompt, or each")
+    helpful_weight: float = Field(default=1.0, gt=0, description="of a helpful demonstration beside a revision's 1")
+    sft: SftConfig = SftConfig(
+        optim=OptimConfig(muon_lr=0.01, adam_lr=0.003, embed_lr=0.05, muon_momentum=0.9, adam_beta1=0.7), epochs=1.0
+    )
+    feedback_principles: int = Field(default=0, ge=0, description="asked about one pair of answers; 0: all")
+    reasoning: bool = Field(default=False, description="whether the critic reasons before it compares")
+    clamp: float = Field(default=0.4, ge=0, lt=0.5, description="with reasoning, labels lie in clamp..1-clamp")
+    endpoint: EndpointConfig = EndpointConfig()
 
 
 class EvaluateConfig(Section):
@@ -271,6 +298,7 @@ class Settings(Section):
     grpo: GrpoConfig = GrpoConfig()
     dpo: DpoConfig = DpoConfig()
     online: OnlineConfig = OnlineConfig()
+    constitution: ConstitutionConfig = ConstitutionConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     serve: ServeConfig = ServeConfig()
     machine: MachineConfig = MachineConfig()
@@ -278,6 +306,11 @@ class Settings(Section):
 
 # The starter's few and small steps want short memories; longer training keeps the usual ones.
 _STEADY = {"muon_momentum": 0.95, "adam_beta1": 0.9}
+# Models that read examples in their context, and contexts that hold them.
+_REAL_CRITIC = {
+    "rounds": 4, "examples": 5, "answer": {"max_tokens": 256}, "critic": {"temperature": 1.0, "max_tokens": 256},
+    "feedback_principles": 4,
+}  # fmt: skip
 
 PRESETS: dict[str, dict[str, Any]] = {
     "starter": {},
@@ -298,6 +331,9 @@ PRESETS: dict[str, dict[str, Any]] = {
                  "micro_tokens": 1024},
         "dpo": {"epochs": 1, "batch_tokens": 1024, "micro_tokens": 1024, "checkpoint_every": 2},
         "online": {"rounds": 2, "prompts": 8, "responses": 3, "max_tokens": 12},
+        "constitution": {"answer": {"max_tokens": 12}, "critic": {"max_tokens": 12}, "chunk": 4,
+                         "sft": {"epochs": 0.5, "batch_tokens": 1024, "micro_tokens": 1024, "checkpoint_every": 4,
+                                 "evaluate_every": 6}},
         "evaluate": {"sampling": {"max_tokens": 16}, "bootstrap": 200},
     },
     "laptop": {
@@ -314,6 +350,9 @@ PRESETS: dict[str, dict[str, Any]] = {
                  "optim": {"muon_lr": 0.001, "adam_lr": 0.0001, "embed_lr": 0}},
         "online": {"prompts": 2000, "max_tokens": 128},
         "dpo": {"batch_tokens": 16_384, "optim": {"muon_lr": 0.0005, "adam_lr": 0.0001, "embed_lr": 0}},
+        "constitution": {**_REAL_CRITIC,
+                         "sft": {"batch_tokens": 16_384, "sequence": 512,
+                                 "optim": {"muon_lr": 0.002, "adam_lr": 0.0005, "embed_lr": 0.01, **_STEADY}}},
     },
     "gpu": {
         "tokenizer": {"vocab_size": 32_768},
@@ -332,6 +371,9 @@ PRESETS: dict[str, dict[str, Any]] = {
         "online": {"prompts": 8000, "max_tokens": 256},
         "dpo": {"batch_tokens": 131_072, "micro_tokens": 65_536,
                 "optim": {"muon_lr": 0.0002, "adam_lr": 0.00005, "embed_lr": 0}},
+        "constitution": {**_REAL_CRITIC,
+                         "sft": {"batch_tokens": 131_072, "micro_tokens": 65_536, "sequence": 2048,
+                                 "optim": {"muon_lr": 0.001, "adam_lr": 0.0002, "embed_lr": 0.005, **_STEADY}}},
     },
     "cluster": {
         "tokenizer": {"vocab_size": 65_536},
@@ -350,6 +392,9 @@ PRESETS: dict[str, dict[str, Any]] = {
         "online": {"prompts": 20_000, "max_tokens": 512},
         "dpo": {"batch_tokens": 524_288, "micro_tokens": 32_768,
                 "optim": {"muon_lr": 0.0001, "adam_lr": 0.00003, "embed_lr": 0}},
+        "constitution": {**_REAL_CRITIC,
+                         "sft": {"batch_tokens": 524_288, "micro_tokens": 32_768, "sequence": 4096,
+                                 "optim": {"muon_lr": 0.0005, "adam_lr": 0.0001, "embed_lr": 0.003, **_STEADY}}},
     },
 }  # fmt: skip
 

@@ -125,7 +125,10 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class Demonstration:
-    """A conversation whose assistant turns show the behaviour wanted; training data of SFT."""
+    """A conversation whose assistant turns show the behaviour wanted; training data of SFT.
+
+    The first `given` messages are context only: nothing an assistant says in them is learned.
+    """
 
     messages: Messages
     skill: str = ""
@@ -133,14 +136,20 @@ class Demonstration:
     weight: float = 1.0
     id: str = ""
     meta: dict[str, Any] = field(default_factory=dict)
+    given: int = 0
 
     @staticmethod
     def from_json(row: Mapping[str, Any]) -> Demonstration:
         messages = messages_from_json(row.get("messages"))
         if not any(m.role == "assistant" for m in messages):
             raise InputError("a demonstration needs at least one assistant message")
+        given = row.get("given", 0)
+        if isinstance(given, bool) or not isinstance(given, int) or given < 0:
+            raise InputError(f"given must be a number of messages, not {given!r}")
+        if not any(m.role == "assistant" for m in messages[given:]):
+            raise InputError(f"no assistant message is left to learn behind the {given} given ones")
         ident = str(row.get("id") or content_id([m.to_json() for m in messages]))
-        return Demonstration(messages, str(row.get("skill", "")), _source(row), _weight(row), ident, _meta(row))
+        return Demonstration(messages, str(row.get("skill", "")), _source(row), _weight(row), ident, _meta(row), given)
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -150,7 +159,26 @@ class Demonstration:
             "source": self.source,
             "weight": self.weight,
             "meta": self.meta,
+            **({"given": self.given} if self.given else {}),
         }
+
+
+@dataclass(frozen=True, slots=True)
+class Correction:
+    """An answer to a prompt, what one principle finds in it, and the answer written again.
+
+    Where nothing needs to change the revision is the answer. `principle` is the principle's id.
+    """
+
+    prompt: Messages
+    answer: str
+    principle: str
+    critique: str
+    revision: str
+
+    @property
+    def changed(self) -> bool:
+        return self.revision != self.answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +222,8 @@ class Comparison:
 
     `ranking` holds groups of response indexes, best group first; indexes in one group are tied. Every index
     0..K-1 stands in exactly one group. `scores` are rubric scores per response where the annotator gave them.
+    `preference`, of two responses only, is the probability that response 0 is the better one (a soft label); the
+    ranking then says the same, rounded.
     """
 
     prompt: Messages
@@ -207,10 +237,12 @@ class Comparison:
     skill: str = ""
     id: str = ""
     meta: dict[str, Any] = field(default_factory=dict)
+    preference: float | None = None
 
     @staticmethod
     def from_json(row: Mapping[str, Any]) -> Comparison:
-        """Reads `ranking` (indexes best first, a nested list is a tie) or `preferred` (one index, null = tie)."""
+        """Reads `ranking` (indexes best first, a nested list is a tie), `preferred` (one index, null = tie) or
+        `preference` alone."""
         prompt = messages_from_json(row.get("prompt"), what="prompt")
         raw = row.get("responses")
         if not isinstance(raw, Sequence) or isinstance(raw, str) or len(raw) < 2:
@@ -219,12 +251,17 @@ class Comparison:
         texts = tuple(_whole(text) for text in contents if isinstance(text, str))
         if len(texts) < len(contents):
             raise InputError("every response must be text or an object with content")
-        ranking = _ranking(row, len(texts))
-        ident = str(row.get("id") or content_id([[m.to_json() for m in prompt], texts, ranking]))
+        preference = _preference(row, len(texts))
+        said = row if preference is None else {"ranking": ranking_of(preference), **row}
+        ranking = _ranking(said, len(texts))
+        if preference is not None and [*map(set, ranking)] != [*map(set, ranking_of(preference))]:
+            raise InputError(f"the preference {preference:g} and the ranking contradict each other; keep one of them")
+        identity = [[m.to_json() for m in prompt], texts, ranking, *([] if preference is None else [preference])]
+        ident = str(row.get("id") or content_id(identity))
         return Comparison(
             prompt, texts, ranking, str(row.get("annotator", "")), _source(row), _weight(row),
             _consent(row), _scores(row, len(texts)),
-            str(row.get("skill", "")), ident, _meta(row),
+            str(row.get("skill", "")), ident, _meta(row), preference,
         )  # fmt: skip
 
     def to_json(self) -> dict[str, Any]:
@@ -240,6 +277,7 @@ class Comparison:
             "scores": list(self.scores),
             "skill": self.skill,
             "meta": self.meta,
+            **({} if self.preference is None else {"preference": self.preference}),
         }
 
     def pairs(self) -> list[tuple[int, int]]:
@@ -251,6 +289,33 @@ class Comparison:
             for lower in self.ranking[rank + 1 :]
             for worse in lower
         ]
+
+    def labelled_pairs(self) -> list[tuple[int, int, float]]:
+        """(better, worse, probability that this is their order): `pairs` at 1, or the one pair of a soft label.
+
+        A soft label of 1/2 is a pair too: it says that the two are equal, which a tie leaves open.
+        """
+        if self.preference is None:
+            return [(better, worse, 1.0) for better, worse in self.pairs()]
+        return [(0, 1, self.preference) if self.preference >= 0.5 else (1, 0, 1.0 - self.preference)]
+
+
+def ranking_of(preference: float) -> tuple[tuple[int, ...], ...]:
+    """The ranking of two responses of which the first is better with probability `preference`."""
+    if preference == 0.5:
+        return ((0, 1),)
+    return ((0,), (1,)) if preference > 0.5 else ((1,), (0,))
+
+
+def _preference(row: Mapping[str, Any], count: int) -> float | None:
+    preference = row.get("preference")
+    if preference is None:
+        return None
+    if isinstance(preference, bool) or not isinstance(preference, int | float) or not 0 <= preference <= 1:
+        raise InputError(f"the preference {preference!r} must be a probability from 0 to 1")
+    if count != 2:
+        raise InputError(f"a preference is of two responses, not of {count}; give a ranking instead")
+    return float(preference)
 
 
 def _scores(row: Mapping[str, Any], count: int) -> tuple[dict[str, float], ...]:

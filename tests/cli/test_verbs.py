@@ -21,8 +21,8 @@ SMALL = [
     "--set", "pretrain.tokens=4096", "--set", "text.quality=false", "--set", "text.near_dedup=false",
     "--set", "tokenizer.vocab_size=400", "--set", "text.holdout_fraction=0.2",
 ]  # fmt: skip
-VERBS = ("demo", "curate", "tokenizer", "pretrain", "sft", "reward", "ppo", "grpo", "dpo", "evaluate", "models",
-         "import", "export", "serve")  # fmt: skip
+VERBS = ("demo", "curate", "tokenizer", "pretrain", "sft", "reward", "ppo", "grpo", "dpo", "constitution", "best-of-n",
+         "evaluate", "models", "import", "export", "serve")  # fmt: skip
 
 
 def own_data(folder: Path) -> dict[str, Path]:

@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from chatwright.cli import data, demo, models, serve, train
+from chatwright.cli import constitution, data, demo, models, serve, train
 
 app = typer.Typer(
     name="chatwright",
@@ -28,6 +28,7 @@ app.command("reward")(train.reward)
 app.command("ppo")(train.ppo)
 app.command("grpo")(train.grpo)
 app.command("dpo")(train.dpo)
+app.command("constitution")(constitution.constitution)
 app.command("evaluate")(models.evaluate)
 app.command("models")(models.models)
 app.command("import")(models.import_)

@@ -99,12 +99,17 @@ def register(run: Run, artefact: Artefact, *, alias: str = "") -> None:
             store.set_alias(alias, artefact.id, f"made by chatwright {alias}")
 
 
-def tell(run: Run, artefact: Artefact, as_json: bool) -> None:
-    """The result of a verb, from the first rank: one JSON object for machines, a few lines for people."""
+def tell(run: Run, artefact: Artefact, as_json: bool, **steps: Artefact) -> None:
+    """The result of a verb, from the first rank: one JSON object for machines, a few lines for people.
+
+    `steps` are artefacts made besides; each is told by name, with its own figures.
+    """
     if not run.world.main:
         return
     manifest = artefact.manifest
     figures = {key: value for key, value in manifest.figures.items() if key != "curve"}
+    for name, step in steps.items():
+        figures[name] = {"id": step.id, "path": str(step.path), **step.manifest.figures}
     if run.problems.count:
         figures |= {"rows_left_out": run.problems.count, "first_problem": run.problems.examples[0]}
     if as_json:

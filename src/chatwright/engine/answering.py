@@ -30,9 +30,21 @@ def answer(
 
     A conversation longer than the context loses its oldest turns. `on_done` hears how many are finished.
     """
+    return answer_seeded(engine, prompts, sampling, seeds(seed, stream, len(prompts)), on_done=on_done)
+
+
+def answer_seeded(
+    engine: Engine,
+    prompts: Sequence[Messages],
+    sampling: SamplingParams,
+    each: Sequence[int],
+    *,
+    on_done: Callable[[int], None] | None = None,
+) -> list[Completion]:
+    """As `answer`, with the seed of each prompt in `each`: for a part of a longer list."""
     requests = [
         Request(engine.encode_cut(p, room=sampling.max_tokens)[0], _seeded(sampling, s))
-        for p, s in zip(prompts, seeds(seed, stream, len(prompts)), strict=True)
+        for p, s in zip(prompts, each, strict=True)
     ]
     return engine.generate(requests, on_done=on_done)
 

@@ -5,6 +5,7 @@ needs lives here.
 """
 
 from chatwright.starter.corpus import Corpus, corpus
+from chatwright.starter.critiques import constitution_text, corrections, helpful_only, judgements
 from chatwright.starter.grading import Grade, grade
 from chatwright.starter.grading.text import refused
 from chatwright.starter.raters import Ceiling, Rater, rater_ceiling, raters
@@ -19,9 +20,13 @@ __all__ = [
     "Corpus",
     "Grade",
     "Rater",
+    "constitution_text",
     "corpus",
+    "corrections",
     "demonstrations",
     "grade",
+    "helpful_only",
+    "judgements",
     "prompts",
     "rater_ceiling",
     "raters",

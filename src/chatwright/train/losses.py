@@ -7,14 +7,20 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def ranking_loss(rewards_N: Tensor, pairs_P2: Tensor, weights_P: Tensor, center: float = 0.0) -> Tensor:
-    """sum_p w_p [-log sigmoid(r_better - r_worse) + center (r_better + r_worse)^2].
+def ranking_loss(
+    rewards_N: Tensor, pairs_P2: Tensor, weights_P: Tensor, center: float = 0.0, labels_P: Tensor | None = None
+) -> Tensor:
+    """sum_p w_p [-l_p log sigmoid(d_p) - (1 - l_p) log sigmoid(-d_p) + center (r_better + r_worse)^2].
 
-    With w = 1/(number of pairs of the prompt) this is the K-wise loss of Ouyang et al. 2022, eq. 1, summed over
-    prompts. The second term keeps rewards near zero, which the loss alone leaves free (Eisenstein et al. 2023).
+    d = r_better - r_worse. With w = 1/(number of pairs of the prompt) and labels l of 1 this is the K-wise loss of
+    Ouyang et al. 2022, eq. 1, summed over prompts. A label below 1 is the probability that the order is right (a soft
+    label; Bai et al. 2022, Constitutional AI, section 4.1). The last
+    term keeps rewards near zero, which the loss alone leaves free (Eisenstein et al. 2023).
     """
     better, worse = rewards_N[pairs_P2[:, 0]], rewards_N[pairs_P2[:, 1]]
     loss = -F.logsigmoid(better - worse)
+    if labels_P is not None:
+        loss = labels_P * loss - (1 - labels_P) * F.logsigmoid(worse - better)
     if center:
         loss = loss + center * (better + worse) ** 2
     return (loss * weights_P).sum()

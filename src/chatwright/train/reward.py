@@ -43,6 +43,8 @@ class Group:
     answers: list[list[int]]
     """Prompt and answer with its end token: what a reward model reads, in training and ever after."""
     pairs: list[tuple[int, int]]
+    labels: list[float]
+    """Of each pair the probability that its order is right: 1 but for soft labels."""
     weight: float
     annotator: str = ""
     skill: str = ""
@@ -56,7 +58,8 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class GroupBatch:
-    """Several groups in one packed batch. Every pair weighs weight / (number of pairs of its prompt).
+    """Several groups in one packed batch. Every pair weighs weight / (number of pairs of its prompt); `labels`, P, are
+    the probabilities that the pairs' order is right.
 
     `marks` are the rubric's, standardised, N R, nan where an answer has none; None without a rubric. `shares` are what
     an answer weighs, N: its prompt's weight / (number of its answers).
@@ -64,6 +67,7 @@ class GroupBatch:
 
     packed: Packed
     pairs: Tensor
+    labels: Tensor
     weights: Tensor
     prompts: float
     marks: Tensor | None
@@ -97,15 +101,17 @@ class Rubric:
 
 
 def groups_of(template: ChatTemplate, comparisons: Sequence[Comparison], limit: int) -> tuple[list[Group], int]:
-    """Comparisons with at least one untied pair as groups; also how many were left out as tied or too long."""
+    """Comparisons with at least one labelled pair as groups; also how many were left out as tied or too long."""
     groups = []
     for comparison in comparisons:
         answers = [list(answer_example(template, comparison.prompt, r).tokens) for r in comparison.responses]
-        pairs = comparison.pairs()
-        if pairs and max(map(len, answers)) <= limit:
+        labelled = comparison.labelled_pairs()
+        if labelled and max(map(len, answers)) <= limit:
+            pairs, labels = [(better, worse) for better, worse, _ in labelled], [label for *_, label in labelled]
             groups.append(
-                Group(answers, pairs, comparison.weight, comparison.annotator, comparison.skill, comparison.scores)
-            )
+                Group(answers, pairs, labels, comparison.weight, comparison.annotator, comparison.skill,
+                      comparison.scores)
+            )  # fmt: skip
     return groups, len(comparisons) - len(groups)
 
 
@@ -121,8 +127,9 @@ def split(comparisons: Sequence[Comparison], fraction: float) -> tuple[list[Comp
 
 def batch_groups(groups: Sequence[Group], width: int, rubric: Rubric | None = None) -> GroupBatch:
     examples = [Example(a, [0.0] * len(a)) for g in groups for a in g.answers]
-    pairs, weights, shares, marks, first = [], [], [], [], 0
+    pairs, labels, weights, shares, marks, first = [], [], [], [], [], 0
     for group in groups:
+        labels += group.labels
         pairs += [(first + better, first + worse) for better, worse in group.pairs]
         weights += [group.weight / len(group.pairs)] * len(group.pairs)
         shares += [group.weight / len(group.answers)] * len(group.answers)
@@ -130,7 +137,7 @@ def batch_groups(groups: Sequence[Group], width: int, rubric: Rubric | None = No
         first += len(group.answers)
     packed = pack(examples, best_fit([len(e.tokens) for e in examples], width))
     return GroupBatch(
-        packed, torch.tensor(pairs), torch.tensor(weights), sum(g.weight for g in groups),
+        packed, torch.tensor(pairs), torch.tensor(labels), torch.tensor(weights), sum(g.weight for g in groups),
         torch.tensor(marks) if rubric else None, torch.tensor(shares),
     )  # fmt: skip
 
@@ -139,9 +146,10 @@ def reward_loss(center: float, dtype: torch.dtype, rubric_coef: float = 0.0) -> 
     def loss(model: ScoringModel, batch: GroupBatch) -> tuple[Tensor, dict[str, float]]:
         hidden = model.final_hidden(batch.packed, dtype)
         scores = model.score(hidden).float()[:, 0]
-        pairs, weights = batch.pairs.to(scores.device), batch.weights.to(scores.device)
-        total = ranking_loss(scores, pairs, weights, center)
-        figures = {"accuracy": float(((scores[pairs[:, 0]] > scores[pairs[:, 1]]).float() * weights).sum())}
+        pairs, labels, weights = (t.to(scores.device) for t in (batch.pairs, batch.labels, batch.weights))
+        total = ranking_loss(scores, pairs, weights, center, labels)
+        in_order = scores[pairs[:, 0]] > scores[pairs[:, 1]]
+        figures = {"accuracy": float((torch.where(in_order, labels, 1 - labels) * weights).sum())}
         if model.rubric is not None and batch.marks is not None:
             marks, shares = batch.marks.to(scores.device), batch.shares.to(scores.device)
             errors = (model.rubric(hidden).float() - marks.nan_to_num()) ** 2 * marks.isfinite()
@@ -155,7 +163,10 @@ def reward_loss(center: float, dtype: torch.dtype, rubric_coef: float = 0.0) -> 
 
 @torch.no_grad()
 def judge(model: ScoringModel, groups: Sequence[Group], width: int, dtype: torch.dtype) -> list[JudgedPair]:
-    """Every pair of `groups` with the margin between its two scores, before any normalisation."""
+    """Every pair of `groups` with the margin between its two scores, before any normalisation.
+
+    Of a soft label the likelier order counts; one of 1/2 has none and is left out.
+    """
     judged = []
     for group in groups:
         scores = model.final_scores(batch_groups([group], width).packed, dtype).tolist()
@@ -163,7 +174,8 @@ def judge(model: ScoringModel, groups: Sequence[Group], width: int, dtype: torch
             JudgedPair(
                 scores[b] - scores[w], len(group.answers[b]) - len(group.answers[w]), group.annotator, group.skill
             )
-            for b, w in group.pairs
+            for (b, w), label in zip(group.pairs, group.labels, strict=True)
+            if label != 0.5
         ]
     return judged
 

@@ -60,12 +60,14 @@ def prepare(template: ChatTemplate, demonstrations: Sequence[Demonstration], lim
             rendered = template.render(messages)
         fits = len(rendered.tokens) <= limit
         made.cut_tokens += whole - (len(rendered.tokens) if fits else 0)
-        if not fits or not any(rendered.mask):
+        given = len(template.render(messages[: demonstration.given]).tokens) if demonstration.given else 0
+        mask = [0] * given + rendered.mask[given:]
+        if not fits or not any(mask):
             made.dropped += 1
             continue
         made.cut += len(rendered.tokens) < whole
         weight = demonstration.weight
-        made.examples.append(Example(rendered.tokens, [weight * m for m in rendered.mask]))
+        made.examples.append(Example(rendered.tokens, [weight * m for m in mask]))
     return made
 
 
@@ -92,10 +94,12 @@ def run(
     mixed: Sequence[Mixed] = (),
     world: World | None = None,
     sample: Any = None,
+    name: str = "sft",
 ) -> Artefact:
     """Fine-tunes the model in the folder `base` into `out`; a killed run goes on from its last checkpoint.
 
     Each of `mixed` gets its share of every step's rows; `sft.epochs` counts passes over `demonstrations`.
+    `name` is what the artefact is called.
     """
     world = world or World()
     checkpoint = load_checkpoint(base)
@@ -142,7 +146,7 @@ def run(
         "curve": curve,
     }  # fmt: skip
     return finish_model(
-        out, trainer, lambda state: save_tuned(out, base, state, config.lora), kind="sft", name="sft", parents=parents,
+        out, trainer, lambda state: save_tuned(out, base, state, config.lora), kind="sft", name=name, parents=parents,
         config=config.model_dump(), seed=seed, figures=figures, source=source_of(everyone),
     )  # fmt: skip
 
@@ -157,5 +161,6 @@ def _examples(checkpoint: Checkpoint, mixed: Mixed, width: int) -> list[Example]
 
 
 def source_of(records: Sequence[Any]) -> str:
-    """ "simulated" as soon as any row is, so that the label travels with the model."""
-    return "simulated" if any(r.source == "simulated" for r in records) else "human"
+    """ "simulated" as soon as any row is, so that the label travels with the model; else "model" as soon as any is."""
+    sources = {r.source for r in records}
+    return next((label for label in ("simulated", "model") if label in sources), "human")
