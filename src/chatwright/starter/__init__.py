@@ -5,7 +5,7 @@ needs lives here.
 """
 
 from chatwright.starter.corpus import Corpus, corpus
-from chatwright.starter.grading import Grade, grade
+from chatwright.starter.grading import Grade, gradable, grade
 from chatwright.starter.grading.text import refused
 from chatwright.starter.raters import Ceiling, Rater, rater_ceiling, raters
 from chatwright.starter.sets import SAMPLE_PROMPTS, STARTERS, demonstrations, prompts
@@ -21,6 +21,7 @@ __all__ = [
     "Rater",
     "corpus",
     "demonstrations",
+    "gradable",
     "grade",
     "prompts",
     "rater_ceiling",

@@ -15,27 +15,42 @@ from chatwright.model.logprobs import token_logprobs
 from chatwright.model.packing import Example, hidden_states, passes, predicted
 from chatwright.train.advantages import gae, token_rewards, whiten
 from chatwright.train.answers import end_of_answer
-from chatwright.train.scoring import ScoringModel, score_sequences
+from chatwright.train.judges import Judges
+from chatwright.train.scoring import ScoringModel
 
 
 @dataclass(frozen=True, slots=True)
-class Rollouts:
-    """N answers with T = the longest one's actions; arrays N T are 0 beyond each answer's own length."""
+class Answers:
+    """N answers with T = the longest one's actions; arrays N T are 0 beyond each answer's own length.
+
+    `scores` are rewards, a missing end already paid for; `disagreement` is how far the reward models are apart.
+    """
 
     examples: list[Example]
     completions: list[Completion]
     scores: Tensor
+    disagreement: Tensor
     logprobs: Tensor
     reference: Tensor
-    values: Tensor
-    advantages: Tensor
-    returns: Tensor
     mask: Tensor
 
     @property
     def kl_per_answer(self) -> float:
         """Mean over answers of sum_t log pi - log ref, in nats: an unbiased estimate that may dip below 0."""
         return float(((self.logprobs - self.reference) * self.mask).sum(-1).mean())
+
+    @property
+    def ended(self) -> float:
+        return sum(c.finish_reason == "stop" for c in self.completions) / len(self.completions)
+
+
+@dataclass(frozen=True, slots=True)
+class Rollouts(Answers):
+    """Answers with everything the update needs, N T."""
+
+    values: Tensor
+    advantages: Tensor
+    returns: Tensor
 
 
 def sample_answers(
@@ -87,18 +102,21 @@ def _scatter(out_NT: Tensor, order: Sequence[int], examples: Sequence[Example], 
         out_NT[index, : len(part)] = part
 
 
-def collect(
+def closed(whole: Sequence[int], completion: Completion, end: int) -> tuple[int, ...]:
+    """Prompt and answer as a reward model reads them: it has only ever seen answers with an end, so one is added."""
+    return tuple(whole) if completion.finish_reason == "stop" else (*whole, end)
+
+
+def answer_and_score(
     engine: Engine,
     reference: Decoder,
-    reward: ScoringModel,
-    value: ScoringModel,
+    judges: Judges,
     prompts: Sequence[tuple[int, ...]],
     config: PpoConfig,
     seeds: Sequence[int],
-    kl_coef: float,
     dtype: torch.dtype,
-) -> Rollouts:
-    """Samples answers, scores them and computes advantages.
+) -> Answers:
+    """Samples an answer to each prompt and scores it; a missing end costs a penalty.
 
     In float32 the sampler's own log-probabilities serve as the old ones (they equal the training forward to 1e-5,
     tested); in bfloat16 they are recomputed with the training forward.
@@ -114,11 +132,10 @@ def collect(
     mask = (torch.arange(steps) < lengths[:, None]).float()
     width = max(config.sequence, max(len(e.tokens) for e in examples))
     end = end_of_answer(engine.template)
-    ended = torch.tensor([c.finish_reason == "stop" for c in completions])
-    # The reward model has only ever read answers with an end, so one is added for it; its absence costs a penalty.
-    closed = [w if done else (*w, end) for w, done in zip(whole, ended.tolist(), strict=True)]
-    scores = score_sequences(reward, closed, dtype, config.micro_tokens)
-    scores = scores - config.missing_end_penalty * (~ended).float()
+    read = [closed(w, c, end) for w, c in zip(whole, completions, strict=True)]
+    scores, disagreement = judges.score(read, dtype, config.micro_tokens)
+    endless = torch.tensor([c.finish_reason != "stop" for c in completions])
+    scores = scores - config.missing_end_penalty * endless.float()
     if dtype == torch.float32:
         logprobs = torch.zeros(len(examples), steps)
         for row, completion in enumerate(completions):
@@ -126,9 +143,27 @@ def collect(
     else:
         logprobs = action_logprobs(engine.model, examples, config, width, steps, dtype)
     reference_logprobs = action_logprobs(reference, examples, config, width, steps, dtype)
-    values = action_values(value, examples, config, width, steps, dtype)
-    rewards = token_rewards(logprobs, reference_logprobs, scores, mask, kl_coef)
-    advantages, returns = gae(rewards, values, mask, config.gamma, config.gae_lambda)
+    return Answers(examples, completions, scores, disagreement, logprobs, reference_logprobs, mask)
+
+
+def collect(
+    engine: Engine,
+    reference: Decoder,
+    judges: Judges,
+    value: ScoringModel,
+    prompts: Sequence[tuple[int, ...]],
+    config: PpoConfig,
+    seeds: Sequence[int],
+    kl_coef: float,
+    dtype: torch.dtype,
+) -> Rollouts:
+    """Samples answers, scores them and computes advantages."""
+    said = answer_and_score(engine, reference, judges, prompts, config, seeds, dtype)
+    width = max(config.sequence, max(len(e.tokens) for e in said.examples))
+    values = action_values(value, said.examples, config, width, said.mask.shape[1], dtype)
+    rewards = token_rewards(said.logprobs, said.reference, said.scores, said.mask, kl_coef)
+    advantages, returns = gae(rewards, values, said.mask, config.gamma, config.gae_lambda)
     return Rollouts(
-        examples, completions, scores, logprobs, reference_logprobs, values, whiten(advantages, mask), returns, mask
-    )
+        said.examples, said.completions, said.scores, said.disagreement, said.logprobs, said.reference, said.mask,
+        values, whiten(advantages, said.mask), returns,
+    )  # fmt: skip
