@@ -4,7 +4,8 @@ A reward model trained on few comparisons is optimised by PPO without a price on
 small world's grader. The monitor sees one half of the held-out prompts; what its choice is worth is measured on the
 other half. The run goes on to its end whatever the monitor says, so that the fall can be seen. Best-of-n with
 the same reward model stands beside it. Target: the weights kept have at least 0.9 of the gold at the peak, in 8 of 10
-seeds. `--simulate` measures instead how often the monitor stops runs whose gold does not fall, and misses ones whose does.
+seeds. `--simulate` measures instead how often the monitor stops runs whose gold does not fall and misses ones whose
+does.
 """
 
 from __future__ import annotations
@@ -82,8 +83,8 @@ def one_seed(world: dict[str, Any], seed: int, chosen: Any, folder: Path) -> dic
                 kept = verdict.best
                 stop = step if verdict.action == "stop" else None
             now, fair = monitor.history[-1].summary(), truth.history[-1].summary()
-            say(f"seed {seed} iteration {step}: gold {now['gold']:.3f} and {fair['gold']:.3f}, proxy {now['proxy']:.2f}, "
-                f"KL {now['kl']:.1f}, length {now['length']:.0f}, entropy {now['entropy']:.2f}, {verdict.action} "
+            say(f"seed {seed} iteration {step}: gold {now['gold']:.3f} and {fair['gold']:.3f}; proxy "
+                f"{now['proxy']:.2f}, KL {now['kl']:.1f}, length {now['length']:.0f}, entropy {now['entropy']:.2f}, {verdict.action} "
                 f"{', '.join(verdict.alarms)}")  # fmt: skip
         if step < chosen.iterations:
             run.iterate(step)
@@ -104,7 +105,7 @@ def best_of_n_rows(world: Any, prompts: list[Any], judge: Path, gold: Any, seed:
 
     made = best_of_n.run(
         BestOfNConfig(n=16), world["sft"].path, judge, prompts[:64], out, Progress(), seed=seed, parents={},
-        curve_of=lambda p, g, c: best_of_n_curve(p, g, c), gold=gold,
+        curve_of=best_of_n_curve, gold=gold,
     )  # fmt: skip
     return {key: made.manifest.figures[key] for key in ("by_n", "fit", "prompts")}
 

@@ -18,7 +18,7 @@ def best_of_n(proxy: Sequence[float], gold: Sequence[float], n: int) -> float:
     """Expected gold of the answer that `proxy` likes best among `n`, from all N >= n answers to one prompt.
 
     The mean over all subsets of n without drawing any: sum over i of C(i - 1, n - 1) / C(N, n) gold[i-th by proxy],
-    worst first (Nakano et al. 2021, appendix I). Answers the proxy holds equal share their gold, as if one were picked
+    worst first (Nakano et al. 2021). Answers the proxy holds equal share their gold, as if one were picked
     by lot. Raises ValueError where n is not in 1..N.
     """
     if len(proxy) != len(gold) or not 1 <= n <= len(proxy):

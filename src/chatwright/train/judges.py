@@ -29,9 +29,9 @@ def combine(
 ) -> tuple[Tensor, Tensor]:
     """(reward N, disagreement N) from the normalised scores of M reward models for N answers.
 
-    mean; min, the worst case; or uncertainty: mean - variance_coef x variance over the members (Coste et al. 2023, eqs.
-    2 to 4). Variance and disagreement, its root, are those of the members themselves (divided by M). Of one member
-    all three are its score, and the disagreement is 0.
+    mean; min, the worst case; or uncertainty: mean - variance_coef x variance over the members (Coste et al.
+    2023). Variance and disagreement, its root, are those of the members themselves (divided by M). Of one member all
+    three are its score, and the disagreement is 0.
     """
     variance = scores_MN.var(0, correction=0)
     if how == "min":
