@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from chatwright.errors import ConfigError
 
 ENVIRONMENT_PREFIX = "CHATWRIGHT_"
+Ensemble = Literal["mean", "min", "uncertainty"]
 PreferenceLoss = Literal["dpo", "robust", "ipo", "norm", "simpo", "orpo", "kto"]
 GroupMethod = Literal["rloo", "grpo", "dr_grpo"]
 Aggregation = Literal["token", "sequence", "constant"]
@@ -143,6 +144,33 @@ class RewardConfig(StepConfig):
     holdout_fraction: float = Field(default=0.12, gt=0, lt=1)
 
 
+class MonitorConfig(Section):
+    """When reward learning has gone too far; read where a gold measure is given. See `train/gold_monitor.py`."""
+
+    every: int = Field(default=4, gt=0, description="iterations between two measurements")
+    prompts: int = Field(default=256, ge=30, description="held-out prompts that are answered in each of them")
+    window: int = Field(default=2, gt=0, description="newest measurements that are pooled and set against the best")
+    false_alarm: float = Field(
+        default=0.05, gt=0, lt=0.5, description="largest chance to stop a run whose gold does not fall"
+    )
+    length_drift: float = Field(default=0.5, gt=0, description="alarm: change of the mean length, against the start's")
+    ended_drop: float = Field(default=0.1, gt=0, le=1, description="alarm: fall of the share of answers with an end")
+    entropy_floor: float = Field(default=0.5, ge=0, lt=1, description="alarm: entropy under so much of the start's")
+    disagreement_rise: float = Field(
+        default=2.0, gt=1, description="alarm: reward models so many times as far apart as at the start"
+    )
+    agreement_rise: float = Field(
+        default=0.1, gt=0, le=1, description="alarm: rise of the share of wrong users who are told that they are right"
+    )
+
+
+class EnsembleConfig(Section):
+    """How several reward models become one reward (Coste et al. 2023); one alone is taken as it is."""
+
+    combine: Ensemble = Field(default="mean", description="uncertainty: mean - variance_coef x variance")
+    variance_coef: float = Field(default=0.5, ge=0, description="price of the members' variance under uncertainty")
+
+
 class RolloutConfig(TrainConfig):
     """What methods share that learn from answers they sample themselves."""
 
@@ -173,6 +201,8 @@ class PpoConfig(RolloutConfig):
         default=0.25, ge=0, description="weight of rehearsed demonstrations, where given; 0: plain PPO"
     )
     ptx_tokens: int = Field(default=512, gt=0, description="tokens of demonstrations rehearsed in one optimiser step")
+    ensemble: EnsembleConfig = EnsembleConfig()
+    monitor: MonitorConfig = MonitorConfig()
 
     @model_validator(mode="after")
     def _price_can_adapt(self) -> PpoConfig:
@@ -204,6 +234,21 @@ class GrpoConfig(RolloutConfig):
     def rollouts(self) -> int:
         """Responses sampled per iteration."""
         return self.prompts * self.answers
+
+
+class BestOfNConfig(Section):
+    """Rejection sampling: several answers a prompt, the one a reward model likes best is kept."""
+
+    n: int = Field(default=16, ge=2, description="answers sampled per prompt")
+    temperature: float = Field(default=1.0, gt=0)
+    max_tokens: int = Field(default=64, gt=0, description="longest answer")
+    missing_end_penalty: float = Field(default=1.0, ge=0, description="taken off the score where the end is missing")
+    chunk: int = Field(default=64, gt=0, description="prompts between two saves")
+    micro_tokens: int = Field(default=8192, gt=0, description="tokens in one forward pass of a reward model")
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    ensemble: EnsembleConfig = EnsembleConfig()
+    bootstrap: int = Field(default=2_000, gt=0, description="resamples behind each confidence interval")
+    confidence: float = Field(default=0.95, gt=0, lt=1)
 
 
 class DpoConfig(StepConfig):
@@ -296,6 +341,7 @@ class Settings(Section):
     reward: RewardConfig = RewardConfig()
     ppo: PpoConfig = PpoConfig()
     grpo: GrpoConfig = GrpoConfig()
+    best_of_n: BestOfNConfig = BestOfNConfig()
     dpo: DpoConfig = DpoConfig()
     online: OnlineConfig = OnlineConfig()
     constitution: ConstitutionConfig = ConstitutionConfig()
@@ -326,9 +372,11 @@ PRESETS: dict[str, dict[str, Any]] = {
                 "evaluate_every": 6},
         "reward": {"prompts": 24, "responses": 3, "epochs": 1, "batch_tokens": 1024, "micro_tokens": 1024,
                    "checkpoint_every": 2},
-        "ppo": {"iterations": 3, "rollouts": 8, "max_tokens": 12, "checkpoint_every": 1, "micro_tokens": 1024},
+        "ppo": {"iterations": 3, "rollouts": 8, "max_tokens": 12, "checkpoint_every": 1, "micro_tokens": 1024,
+                "monitor": {"every": 1, "prompts": 30}},
         "grpo": {"iterations": 3, "prompts": 4, "answers": 3, "max_tokens": 12, "checkpoint_every": 1,
                  "micro_tokens": 1024},
+        "best_of_n": {"n": 4, "max_tokens": 12, "chunk": 8, "micro_tokens": 1024, "bootstrap": 200},
         "dpo": {"epochs": 1, "batch_tokens": 1024, "micro_tokens": 1024, "checkpoint_every": 2},
         "online": {"rounds": 2, "prompts": 8, "responses": 3, "max_tokens": 12},
         "constitution": {"answer": {"max_tokens": 12}, "critic": {"max_tokens": 12}, "chunk": 4,
@@ -344,11 +392,12 @@ PRESETS: dict[str, dict[str, Any]] = {
         "sft": {"batch_tokens": 16_384, "sequence": 512,
                 "optim": {"muon_lr": 0.005, "adam_lr": 0.0015, "embed_lr": 0.03, **_STEADY}},
         "reward": {"epochs": 1, "batch_tokens": 16_384, "optim": {"muon_lr": 0.002, "adam_lr": 0.0003, "embed_lr": 0}},
-        "ppo": {"iterations": 200, "max_tokens": 128, "sequence": 512, "ptx_tokens": 1024,
+        "ppo": {"iterations": 200, "max_tokens": 128, "sequence": 512, "ptx_tokens": 1024, "monitor": {"every": 10},
                 "optim": {"muon_lr": 0.001, "adam_lr": 0.0001, "embed_lr": 0}},
         "grpo": {"iterations": 200, "max_tokens": 256, "sequence": 512,
                  "optim": {"muon_lr": 0.001, "adam_lr": 0.0001, "embed_lr": 0}},
         "online": {"prompts": 2000, "max_tokens": 128},
+        "best_of_n": {"max_tokens": 128},
         "dpo": {"batch_tokens": 16_384, "optim": {"muon_lr": 0.0005, "adam_lr": 0.0001, "embed_lr": 0}},
         "constitution": {**_REAL_CRITIC,
                          "sft": {"batch_tokens": 16_384, "sequence": 512,
@@ -364,11 +413,12 @@ PRESETS: dict[str, dict[str, Any]] = {
         "reward": {"epochs": 1, "batch_tokens": 131_072, "micro_tokens": 65_536,
                    "optim": {"muon_lr": 0.001, "adam_lr": 0.0001, "embed_lr": 0}},
         "ppo": {"iterations": 500, "rollouts": 512, "kl_horizon": 5120, "max_tokens": 256, "micro_tokens": 65_536,
-                "sequence": 2048, "ptx_tokens": 16_384,
+                "sequence": 2048, "ptx_tokens": 16_384, "monitor": {"every": 20, "prompts": 512},
                 "optim": {"muon_lr": 0.0005, "adam_lr": 0.00005, "embed_lr": 0}},
         "grpo": {"iterations": 500, "prompts": 64, "max_tokens": 1024, "micro_tokens": 65_536, "sequence": 2048,
                  "optim": {"muon_lr": 0.0005, "adam_lr": 0.00005, "embed_lr": 0}},
         "online": {"prompts": 8000, "max_tokens": 256},
+        "best_of_n": {"max_tokens": 256, "chunk": 256, "micro_tokens": 65_536},
         "dpo": {"batch_tokens": 131_072, "micro_tokens": 65_536,
                 "optim": {"muon_lr": 0.0002, "adam_lr": 0.00005, "embed_lr": 0}},
         "constitution": {**_REAL_CRITIC,
@@ -385,11 +435,12 @@ PRESETS: dict[str, dict[str, Any]] = {
         "reward": {"epochs": 1, "batch_tokens": 524_288, "micro_tokens": 32_768,
                    "optim": {"muon_lr": 0.0005, "adam_lr": 0.00005, "embed_lr": 0}},
         "ppo": {"iterations": 1000, "rollouts": 1024, "kl_horizon": 10_240, "max_tokens": 512, "micro_tokens": 32_768,
-                "sequence": 4096, "ptx_tokens": 32_768,
+                "sequence": 4096, "ptx_tokens": 32_768, "monitor": {"every": 40, "prompts": 1024},
                 "optim": {"muon_lr": 0.0003, "adam_lr": 0.00003, "embed_lr": 0}},
         "grpo": {"iterations": 1000, "prompts": 128, "answers": 16, "max_tokens": 2048, "micro_tokens": 32_768,
                  "sequence": 4096, "optim": {"muon_lr": 0.0003, "adam_lr": 0.00003, "embed_lr": 0}},
         "online": {"prompts": 20_000, "max_tokens": 512},
+        "best_of_n": {"max_tokens": 512, "chunk": 256, "micro_tokens": 32_768},
         "dpo": {"batch_tokens": 524_288, "micro_tokens": 32_768,
                 "optim": {"muon_lr": 0.0001, "adam_lr": 0.00003, "embed_lr": 0}},
         "constitution": {**_REAL_CRITIC,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -161,7 +162,7 @@ PRIZED = range(100, 140)
 """Token ids whose share in the answer is the reward: a tenth of the vocabulary."""
 
 
-def counting_judge(folder: Path, parent: Path) -> None:
+def counting_judge(folder: Path, parent: Path, prized: Sequence[int] = PRIZED) -> None:
     """A reward model built by hand: one attention head averages over everything before, and the share of prized
     tokens it finds is the score, up to a monotone bend in the last norm."""
     shape = load_checkpoint(parent).model.shape
@@ -173,8 +174,8 @@ def counting_judge(folder: Path, parent: Path) -> None:
             if "norm" in name:
                 parameter.fill_(1.0)
         model.model.embed_tokens.weight[:, 1] = 1.0
-        model.model.embed_tokens.weight[PRIZED.start : PRIZED.stop, 1] = 0.0
-        model.model.embed_tokens.weight[PRIZED.start : PRIZED.stop, 0] = 1.0
+        model.model.embed_tokens.weight[list(prized), 1] = 0.0
+        model.model.embed_tokens.weight[list(prized), 0] = 1.0
         attention: Any = model.model.layers[0].self_attn
         attention.v_proj.weight[0, 0] = 1.0  # queries and keys are zero: the average over all positions
         attention.o_proj.weight[2, 0] = 0.1
@@ -254,6 +255,7 @@ def one_iteration(newborn: Path, tmp_path: Path) -> ppo.PpoRun:
 def test_rollouts_hold_what_the_equations_say(one_iteration: ppo.PpoRun) -> None:
     """Everything recomputed one answer at a time in float64 from plain forward passes."""
     run, config = one_iteration, one_iteration.config
+    (judge,) = run.judges.models
     captured: list[Any] = []
     run._update = lambda rollouts, iteration: captured.append(rollouts) or [{"loss": 0.0}]  # type: ignore[func-returns-value, method-assign]
     _, figures = run.iterate(0)
@@ -273,7 +275,7 @@ def test_rollouts_hold_what_the_equations_say(one_iteration: ppo.PpoRun) -> None
             hidden = run.value_model.model(torch.tensor([tokens]))[0, given - 1 : -1]
             values = run.value_model.score(hidden)[:, 0].double()
             closed = tokens if completion.finish_reason == "stop" else [*tokens, run.engine.tokenizer.id("<|end|>")]
-            score = float(run.reward_model.score(run.reward_model.model(torch.tensor([closed])))[0, -1, 0])
+            score = float(judge.score(judge.model(torch.tensor([closed])))[0, -1, 0])
         score -= 0.0 if completion.finish_reason == "stop" else 1.5
         assert float(got.scores[n]) == pytest.approx(score, abs=1e-4)
         torch.testing.assert_close(got.logprobs[n, :length].double(), logprobs, atol=1e-4, rtol=0)

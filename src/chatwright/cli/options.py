@@ -121,7 +121,9 @@ def tell(run: Run, artefact: Artefact, as_json: bool, **steps: Artefact) -> None
 
 
 def _tell_figure(key: str, value: Any, indent: str) -> None:
-    """One line, or for a table in a table one line a row."""
+    """One line, or for a table in a table one line a row. Curves are for machines."""
+    if key == "curve":
+        return
     if isinstance(value, dict) and any(isinstance(inner, dict | list) for inner in value.values()):
         print(f"{indent}{key.replace('_', ' ')}:")
         for name, inner in value.items():

@@ -9,17 +9,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
-
+from chatwright.config import EnsembleConfig
 from chatwright.cycle.run import Run, dpo_aligned, read_all
 from chatwright.engine import Engine, SamplingParams, answer
 from chatwright.errors import InputError
 from chatwright.files import write_jsonl
 from chatwright.machine import compute_dtype
 from chatwright.model.packing import deal
-from chatwright.records import Comparison, Messages, Prompt, content_id
-from chatwright.train.answers import answer_example
-from chatwright.train.scoring import load_scoring, score_sequences
+from chatwright.records import Comparison, Prompt, content_id
+from chatwright.train.judges import load_judges
 from chatwright.train.sft import source_of
 from chatwright.workspace import Artefact, finish
 
@@ -50,11 +48,14 @@ def _ranked(
     def make(out: Path) -> None:
         engine = Engine.load(policy.path)
         sampling = SamplingParams(max_tokens=config.max_tokens, temperature=config.temperature)
-        repeated = [p.messages for p in chosen for _ in range(config.responses)]
-        with run.progress.stage("rank", len(repeated)) as stage:
-            said = answer(engine, repeated, sampling, seed=seed, stream=1000 + number, on_done=stage.advance)
+        asked = [p for p in chosen for _ in range(config.responses)]
+        with run.progress.stage("rank", len(asked)) as stage:
+            said = answer(
+                engine, [p.messages for p in asked], sampling, seed=seed, stream=1000 + number, on_done=stage.advance
+            )
         texts = [completion.text.strip() for completion in said]
-        scores = judged(reward.path, engine, repeated, texts)
+        judges = load_judges(reward.path, EnsembleConfig(), policy.path).to(str(engine.device))
+        scores = judges.grade(engine.template, asked, texts, compute_dtype("auto", str(engine.device)))
         comparisons = [
             ranked_by_scores(p, texts[at : at + config.responses], scores[at : at + config.responses])
             for p, at in zip(chosen, range(0, len(texts), config.responses), strict=True)
@@ -66,15 +67,6 @@ def _ranked(
                seed=seed, figures=figures, source=source_of(chosen))  # fmt: skip
 
     return run.artefact("comparisons", config.model_dump() | {"round": number}, parents, make)
-
-
-def judged(reward: Path, engine: Engine, prompts: Sequence[Messages], texts: Sequence[str]) -> list[float]:
-    """The normalised reward of each answer, read with its end as every reward model reads it."""
-    examples = [answer_example(engine.template, p, t) for p, t in zip(prompts, texts, strict=True)]
-    model = load_scoring(reward).to(str(engine.device))
-    dtype = compute_dtype("auto", str(engine.device))
-    with torch.inference_mode():
-        return score_sequences(model, [e.tokens for e in examples], dtype).tolist()
 
 
 def ranked_by_scores(prompt: Prompt, texts: Sequence[str], scores: Sequence[float]) -> Comparison:

@@ -6,7 +6,7 @@ person's own data takes the path that is tested every day.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,14 +16,16 @@ from chatwright import text
 from chatwright.config import Settings
 from chatwright.engine import Engine, SamplingParams, answer
 from chatwright.errors import ChatwrightError, InputError
+from chatwright.evaluate import best_of_n_curve
 from chatwright.files import Problems, read_records
 from chatwright.model.checkpoint import load_template, save_tokenizer
 from chatwright.model.decoder import Decoder
 from chatwright.model.tokenizer import Tokenizer
 from chatwright.progress import Progress, Stage
 from chatwright.records import Comparison, Demonstration, Message, Prompt
-from chatwright.train import dpo, grpo, ppo, pretrain, reward, sft
+from chatwright.train import best_of_n, dpo, grpo, ppo, pretrain, reward, sft
 from chatwright.train.distributed import World
+from chatwright.train.gold_measure import Gold, GoldCheck
 from chatwright.train.verifiers import Verifier
 from chatwright.workspace import Artefact, Workspace, find_artefact, finish, load_artefact, stage_key
 
@@ -188,18 +190,21 @@ def reward_model(run: Run, start: Artefact, rows: Sequence[Comparison], data: di
 def ppo_aligned(
     run: Run,
     start: Artefact,
-    reward: Artefact,
+    reward: Artefact | Sequence[Artefact],
     prompts: Sequence[Prompt],
     data: dict[str, str],
     rehearse: Sequence[Demonstration] = (),
+    check: GoldCheck | None = None,
 ) -> Artefact:
-    """PPO on `prompts`; `data` names where these and the demonstrations to `rehearse` come from."""
+    """PPO on `prompts`; `data` names where these, the demonstrations to `rehearse` and the gold `check` come from."""
     config = run.settings.ppo
-    parents = {"sft": start.id, "reward": reward.id, **data}
+    judges = [reward] if isinstance(reward, Artefact) else list(reward)
+    parents = {"sft": start.id, **_judge_parents(judges), **data}
     return run.artefact(
         "ppo", config.model_dump(), parents,
-        lambda out: ppo.run(config, start.path, reward.path, prompts, out, run.progress, seed=run.settings.seed,
-                            parents=parents, rehearse=rehearse, world=run.world, sample=run.sampler(start.path)),
+        lambda out: ppo.run(config, start.path, [j.path for j in judges], prompts, out, run.progress,
+                            seed=run.settings.seed, parents=parents, rehearse=rehearse, world=run.world,
+                            sample=run.sampler(start.path), check=check),
         together=True,
     )  # fmt: skip
 
@@ -218,6 +223,33 @@ def grpo_aligned(
                              parents=parents, world=run.world, sample=run.sampler(start.path)),
         together=True,
     )  # fmt: skip
+
+
+def rejection_sampled(
+    run: Run,
+    start: Artefact,
+    judges: Sequence[Artefact],
+    prompts: Sequence[Prompt],
+    data: dict[str, str],
+    gold: Gold | None = None,
+) -> Artefact:
+    """The best of n answers to each of `prompts`, as demonstrations; `data` names where prompts and gold come from."""
+    config = run.settings.best_of_n
+    parents = {"sft": start.id, **_judge_parents(judges), **data}
+
+    def curve(proxy: list[list[float]], gold: list[list[float]] | None, clusters: list[Hashable]) -> dict[str, Any]:
+        return best_of_n_curve(proxy, gold, clusters, confidence=config.confidence, resamples=config.bootstrap)
+
+    return run.artefact(
+        "best-of-n", config.model_dump(), parents,
+        lambda out: best_of_n.run(config, start.path, [j.path for j in judges], prompts, out, run.progress,
+                                  seed=run.settings.seed, parents=parents, curve_of=curve, gold=gold),
+    )  # fmt: skip
+
+
+def _judge_parents(judges: Sequence[Artefact]) -> dict[str, str]:
+    """`reward`, or `reward`, `reward 2` and so on."""
+    return {f"reward {i}" if i > 1 else "reward": judge.id for i, judge in enumerate(judges, start=1)}
 
 
 def dpo_aligned(run: Run, start: Artefact, rows: Sequence[Comparison], data: dict[str, str]) -> Artefact:

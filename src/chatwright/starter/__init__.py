@@ -6,7 +6,7 @@ needs lives here.
 
 from chatwright.starter.corpus import Corpus, corpus
 from chatwright.starter.critiques import constitution_text, corrections, helpful_only, judgements
-from chatwright.starter.grading import Grade, grade
+from chatwright.starter.grading import Grade, gradable, grade
 from chatwright.starter.grading.text import refused
 from chatwright.starter.raters import Ceiling, Rater, rater_ceiling, raters
 from chatwright.starter.sets import SAMPLE_PROMPTS, STARTERS, demonstrations, prompts, skill_prompts
@@ -24,6 +24,7 @@ __all__ = [
     "corpus",
     "corrections",
     "demonstrations",
+    "gradable",
     "grade",
     "helpful_only",
     "judgements",

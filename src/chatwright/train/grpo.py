@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from chatwright.config import GrpoConfig
+from chatwright.config import EnsembleConfig, GrpoConfig
 from chatwright.engine import Engine, seeds
 from chatwright.engine.core import roomy_batch
 from chatwright.errors import ConfigError, InputError
@@ -38,10 +38,10 @@ from chatwright.train.group_advantages import (
     priced_advantages,
     without_variance,
 )
+from chatwright.train.judges import Judges, load_judges
 from chatwright.train.loop import StepReport, Trainer, finish_model, load_state, save_state, save_tuned
 from chatwright.train.policy_steps import clipped_policy_loss, fitting_prompts, pack_actions, pieces
-from chatwright.train.rollouts import Sampled, draw_answers, packed_width, penalised, reward_scores
-from chatwright.train.scoring import ScoringModel, load_scoring
+from chatwright.train.rollouts import Sampled, draw_answers, judged, packed_width, penalised
 from chatwright.train.sft import source_of
 from chatwright.train.verifiers import Verifier
 from chatwright.workspace import STATE_FOLDER, Artefact
@@ -109,9 +109,9 @@ class GrpoRun:
         self.policy = adapt(checkpoint.model, config.lora, seed) if config.lora.rank else checkpoint.model
         # An adapted policy holds the reference's weights itself.
         self.reference = self.policy if config.lora.rank else load_decoder(start, device=world.device)
-        self.reward = load_scoring(reward).to(world.device) if isinstance(reward, Path) else reward
-        if isinstance(self.reward, ScoringModel) and self.reward.shape.vocab_size != self.policy.shape.vocab_size:
-            raise InputError(f"the reward model {reward} has another vocabulary than {start}; train it from {start}")
+        self.reward = reward
+        if isinstance(reward, Path):
+            self.reward = load_judges(reward, EnsembleConfig(), start).to(world.device)
         self.trainer = Trainer(self.policy, config, world=world)
         slots = min(config.rollouts, roomy_batch(self.policy.shape, world.device))
         self.engine = Engine(self.policy, checkpoint.tokenizer, checkpoint.template, max_batch=slots)
@@ -166,8 +166,8 @@ class GrpoRun:
         )  # fmt: skip
 
     def _scores(self, sampled: Sampled, prompts: Sequence[Prompt]) -> Tensor:
-        if isinstance(self.reward, ScoringModel):
-            return reward_scores(self.reward, sampled, self.template, self.config, self.dtype)
+        if isinstance(self.reward, Judges):
+            return judged(self.reward, sampled, self.template, self.config, self.dtype)[0]
         texts = [c.text.strip() for c in sampled.completions]
         # The first rank's word counts: a test that nearly runs out of time may pass on one rank and fail on another.
         given = self.reward(prompts, texts) if self.world.main else [0.0] * len(texts)

@@ -31,6 +31,8 @@ from chatwright.progress import Progress, Stage
 from chatwright.records import Demonstration, Prompt
 from chatwright.train.advantages import next_kl_coef
 from chatwright.train.distributed import World
+from chatwright.train.gold_measure import GoldCheck, GoldMonitor, drop_others, keep_best, restore_best
+from chatwright.train.judges import load_judges
 from chatwright.train.loop import Trainer, finish_model, load_state, save_state, save_tuned
 from chatwright.train.losses import ppo_value_loss
 from chatwright.train.mixture import packed_batches
@@ -96,7 +98,7 @@ class PpoRun:
         self,
         config: PpoConfig,
         start: Path,
-        reward: Path,
+        reward: Path | Sequence[Path],
         prompts: Sequence[Prompt],
         seed: int,
         world: World,
@@ -119,9 +121,8 @@ class PpoRun:
         self.policy = adapt(checkpoint.model, config.lora, seed) if config.lora.rank else checkpoint.model
         # An adapted policy holds the reference's weights itself.
         self.reference = self.policy if config.lora.rank else load_decoder(start, device=world.device)
-        self.reward_model, self.value_model = load_scoring(reward).to(world.device), load_scoring(reward)
-        if self.reward_model.shape.vocab_size != self.policy.shape.vocab_size:
-            raise InputError(f"the reward model {reward} has another vocabulary than {start}; train it from {start}")
+        self.judges = load_judges(reward, config.ensemble, start).to(world.device)
+        self.value_model = load_scoring(reward if isinstance(reward, Path) else reward[0])
         self.policy_trainer = Trainer(self.policy, config, world=world)
         self.value_trainer = Trainer(self.value_model, config, world=world)
         self.engine = Engine(self.policy, checkpoint.tokenizer, checkpoint.template, max_batch=config.rollouts)
@@ -149,7 +150,7 @@ class PpoRun:
         started = time.monotonic()
         chosen = deal(len(self.prompts), config.rollouts, iteration, self.seed)
         rollouts = collect(
-            self.engine, self.reference, self.reward_model, self.value_model, [self.prompts[i] for i in chosen],
+            self.engine, self.reference, self.judges, self.value_model, [self.prompts[i] for i in chosen],
             config, seeds(self.seed, iteration, config.rollouts), self.kl_coef, self.dtype,
         )  # fmt: skip
         collected = time.monotonic()
@@ -161,7 +162,8 @@ class PpoRun:
             "kl": rollouts.kl_per_answer,
             "kl_coef": self.kl_coef,
             "length": float(lengths.mean()),
-            "ended": float(np.mean([c.finish_reason == "stop" for c in rollouts.completions])),
+            "ended": float(rollouts.ended.float().mean()),
+            **({"disagreement": float(rollouts.disagreement.mean())} if len(self.judges.models) > 1 else {}),
             "value_explained": 1.0 - float((returns - values).var() / returns.var().clamp(min=1e-8)),
             **{key: float(np.mean([r[key] for r in reports])) for key in reports[0]},
             "tokens_per_second": float(lengths.sum()) / (time.monotonic() - started),
@@ -206,7 +208,7 @@ class PpoRun:
 def run(
     config: PpoConfig,
     start: Path,
-    reward: Path,
+    reward: Path | Sequence[Path],
     prompts: Sequence[Prompt],
     out: Path,
     progress: Progress,
@@ -216,31 +218,43 @@ def run(
     rehearse: Sequence[Demonstration] = (),
     world: World | None = None,
     sample: Any = None,
+    check: GoldCheck | None = None,
 ) -> Artefact:
-    """Aligns the SFT model in `start` to the reward model in `reward` on `prompts`, into `out`.
+    """Aligns the SFT model in `start` to the reward model in `reward`, or to several, on `prompts`, into `out`.
 
-    `rehearse` are the demonstrations of PPO-ptx; without them it is plain PPO.
+    `rehearse` are the demonstrations of PPO-ptx; without them it is plain PPO. With a `check` gold is measured on the
+    way; where it falls while the reward rises, the run ends and the weights that were best by gold are taken.
     """
     ppo = PpoRun(config, start, reward, prompts, seed, world or World(), rehearse)
+    monitor = GoldMonitor(check, config, ppo.engine, prompts) if check else None
     state = out / STATE_FOLDER
     saved = load_state(state, ppo.trainers) or {}
     curve: list[dict[str, float]] = list(saved.get("curve", []))
     ppo.kl_coef = saved.get("kl_coef", config.kl_coef)
+    step = saved.get("step", 0)
+    if monitor:
+        monitor.resume(saved)
     with progress.stage("ppo", config.iterations, prompts=len(ppo.prompts)) as stage:
-        if ppo.too_long:
-            stage.warn(f"{ppo.too_long} prompts leave no room for an answer and were left out")
-        if ppo.rehearsed.cut or ppo.rehearsed.dropped:
-            stage.warn(f"of the demonstrations to rehearse {ppo.rehearsed.cut} lost their last turns and "
-                       f"{ppo.rehearsed.dropped} were dropped whole, being longer than ppo.sequence")  # fmt: skip
-        for iteration in range(saved.get("step", 0), config.iterations):
-            rollouts, figures = ppo.iterate(iteration)
-            curve.append({"step": iteration + 1, **figures})
-            stage.advance(iteration + 1, **figures)
-            if (iteration + 1) % config.checkpoint_every == 0 or iteration + 1 == config.iterations:
-                save_state(state, iteration + 1, ppo.trainers, curve=curve, kl_coef=ppo.kl_coef)
-            if (iteration + 1) % config.evaluate_every == 0 or iteration + 1 == config.iterations:
+        _warn_of_left_out(stage, ppo)
+        stopped = _look(monitor, ppo, step, state, stage)
+        while step < config.iterations and not stopped:
+            rollouts, figures = ppo.iterate(step)
+            step += 1
+            curve.append({"step": step, **figures})
+            stage.advance(step, **figures)
+            looked = monitor is not None and monitor.due(step)
+            stopped = _look(monitor, ppo, step, state, stage)
+            if looked or step % config.checkpoint_every == 0 or step == config.iterations:
+                gold = [m.to_json() for m in monitor.history] if monitor else []
+                save_state(state, step, ppo.trainers, curve=curve, kl_coef=ppo.kl_coef, gold=gold)
+                if monitor and ppo.world.main:
+                    drop_others(state, monitor.verdict.best)
+            if step % config.evaluate_every == 0 or step == config.iterations:
                 _show(stage, ppo, rollouts, sample)
-    figures = {**_last(curve), "iterations": config.iterations, "curve": curve,
+        if monitor and stopped and ppo.world.main:
+            restore_best(state, monitor.verdict.best, ppo.policy)
+            stage.warn(monitor.report()["said"])
+    figures = {**_outcome(curve, monitor), "iterations": step, "curve": curve,
                "seconds": round(ppo.policy_trainer.seconds + ppo.value_trainer.seconds, 2)}  # fmt: skip
     return finish_model(
         out, ppo.policy_trainer, lambda weights: save_tuned(out, start, weights, config.lora), kind="ppo", name="ppo",
@@ -249,11 +263,39 @@ def run(
     )  # fmt: skip
 
 
+def _look(monitor: GoldMonitor | None, ppo: PpoRun, step: int, state: Path, stage: Stage) -> bool:
+    """Measures gold where it is due, keeps the weights if they are the best; whether the run is to stop here."""
+    if monitor is None:
+        return False
+    if monitor.due(step):
+        known = monitor.verdict.alarms if monitor.history else {}
+        monitor.measure(step, ppo.engine, ppo.reference, ppo.judges, ppo.seed, ppo.dtype)
+        if monitor.tell(stage, known).best == step and ppo.world.main:
+            keep_best(state, step, ppo.policy_trainer.whole_state())
+    return bool(ppo.world.largest(int(monitor.verdict.action == "stop")))
+
+
+def _warn_of_left_out(stage: Stage, ppo: PpoRun) -> None:
+    if ppo.too_long:
+        stage.warn(f"{ppo.too_long} prompts leave no room for an answer and were left out")
+    if ppo.rehearsed.cut or ppo.rehearsed.dropped:
+        stage.warn(f"of the demonstrations to rehearse {ppo.rehearsed.cut} lost their last turns and "
+                   f"{ppo.rehearsed.dropped} were dropped whole, being longer than ppo.sequence")  # fmt: skip
+
+
 def _show(stage: Stage, ppo: PpoRun, rollouts: Rollouts, sample: Any) -> None:
     stage.metrics(reward=float(rollouts.scores.mean()), kl=rollouts.kl_per_answer)
     if sample:
         sample(stage, ppo.policy)
 
 
-def _last(curve: list[dict[str, float]]) -> dict[str, float]:
-    return {key: curve[-1][key] for key in ("reward", "kl", "length", "ended")} if curve else {}
+def _outcome(curve: list[dict[str, float]], monitor: GoldMonitor | None) -> dict[str, Any]:
+    """Figures of the model that was kept: of its last rollouts, or, where the monitor stopped the run, as measured."""
+    last = {key: curve[-1][key] for key in ("reward", "kl", "length", "ended")} if curve else {}
+    if monitor is None:
+        return last
+    report = monitor.report()
+    if report["stopped"]:
+        best = next(row for row in report["curve"] if row["step"] == report["best_iteration"])
+        last = {"reward": best["proxy"], **{key: best[key] for key in ("kl", "length", "ended")}}
+    return {**last, "monitor": report}

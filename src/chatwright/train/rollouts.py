@@ -17,7 +17,8 @@ from chatwright.model.lora import unadapted
 from chatwright.model.packing import Example, hidden_states, passes, predicted
 from chatwright.train.advantages import gae, token_rewards, whiten
 from chatwright.train.answers import end_of_answer
-from chatwright.train.scoring import ScoringModel, score_sequences
+from chatwright.train.judges import Judges
+from chatwright.train.scoring import ScoringModel
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +51,17 @@ class Sampled:
 
 
 @dataclass(frozen=True, slots=True)
-class Rollouts(Sampled):
-    """Answers with what PPO makes of them."""
+class Scored(Sampled):
+    """Answers with their rewards, N: `scores`, a missing end already paid for, and how far the judges are apart."""
 
     scores: Tensor
+    disagreement: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Rollouts(Scored):
+    """Answers with what PPO makes of them, N T."""
+
     values: Tensor
     advantages: Tensor
     returns: Tensor
@@ -145,19 +153,18 @@ def packed_width(examples: Sequence[Example], config: RolloutConfig) -> int:
     return max(config.sequence, max(len(e.tokens) for e in examples))
 
 
-def reward_scores(
-    reward: ScoringModel, sampled: Sampled, template: ChatTemplate, config: RolloutConfig, dtype: torch.dtype
-) -> Tensor:
-    """Normalised rewards, N, before any penalty.
+def closed(whole: Sequence[int], completion: Completion, end: int) -> tuple[int, ...]:
+    """Prompt and answer as a reward model reads them: it has only ever seen answers with an end, so one is added."""
+    return tuple(whole) if completion.finish_reason == "stop" else (*whole, end)
 
-    The reward model has only ever read answers with an end, so one is added where it is missing.
-    """
+
+def judged(
+    judges: Judges, sampled: Sampled, template: ChatTemplate, config: RolloutConfig, dtype: torch.dtype
+) -> tuple[Tensor, Tensor]:
+    """(normalised rewards N before any penalty, disagreement of the judges N)."""
     end = end_of_answer(template)
-    closed = [
-        (*e.tokens,) if done else (*e.tokens, end)
-        for e, done in zip(sampled.examples, sampled.ended.tolist(), strict=True)
-    ]
-    return score_sequences(reward, closed, dtype, config.micro_tokens)
+    read = [closed(e.tokens, c, end) for e, c in zip(sampled.examples, sampled.completions, strict=True)]
+    return judges.score(read, dtype, config.micro_tokens)
 
 
 def penalised(scores_N: Tensor, sampled: Sampled, config: RolloutConfig) -> Tensor:
@@ -165,10 +172,28 @@ def penalised(scores_N: Tensor, sampled: Sampled, config: RolloutConfig) -> Tens
     return scores_N - config.missing_end_penalty * (~sampled.ended).float()
 
 
+def answer_and_score(
+    engine: Engine,
+    reference: Decoder,
+    judges: Judges,
+    prompts: Sequence[tuple[int, ...]],
+    config: PpoConfig,
+    seeds: Sequence[int],
+    dtype: torch.dtype,
+) -> Scored:
+    """Samples an answer to each prompt and scores it; a missing end costs a penalty."""
+    sampled = draw_answers(engine, reference, prompts, config, seeds, dtype)
+    scores, disagreement = judged(judges, sampled, engine.template, config, dtype)
+    return Scored(
+        sampled.examples, sampled.completions, sampled.logprobs, sampled.reference, sampled.mask,
+        penalised(scores, sampled, config), disagreement,
+    )  # fmt: skip
+
+
 def collect(
     engine: Engine,
     reference: Decoder,
-    reward: ScoringModel,
+    judges: Judges,
     value: ScoringModel,
     prompts: Sequence[tuple[int, ...]],
     config: PpoConfig,
@@ -177,13 +202,11 @@ def collect(
     dtype: torch.dtype,
 ) -> Rollouts:
     """Samples answers, scores them and computes advantages."""
-    sampled = draw_answers(engine, reference, prompts, config, seeds, dtype)
-    scores = penalised(reward_scores(reward, sampled, engine.template, config, dtype), sampled, config)
-    width, mask = packed_width(sampled.examples, config), sampled.mask
-    values = action_values(value, sampled.examples, config, width, mask.shape[1], dtype)
-    rewards = token_rewards(sampled.logprobs, sampled.reference, scores, mask, kl_coef)
-    advantages, returns = gae(rewards, values, mask, config.gamma, config.gae_lambda)
+    said = answer_and_score(engine, reference, judges, prompts, config, seeds, dtype)
+    values = action_values(value, said.examples, config, packed_width(said.examples, config), said.mask.shape[1], dtype)
+    rewards = token_rewards(said.logprobs, said.reference, said.scores, said.mask, kl_coef)
+    advantages, returns = gae(rewards, values, said.mask, config.gamma, config.gae_lambda)
     return Rollouts(
-        sampled.examples, sampled.completions, sampled.logprobs, sampled.reference, mask, scores, values,
-        whiten(advantages, mask), returns,
+        said.examples, said.completions, said.logprobs, said.reference, said.mask, said.scores, said.disagreement,
+        values, whiten(advantages, said.mask), returns,
     )  # fmt: skip

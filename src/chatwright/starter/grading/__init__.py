@@ -55,6 +55,11 @@ class Grade:
     notes: tuple[str, ...] = ()
 
 
+def gradable(prompt: Prompt) -> bool:
+    """Whether `prompt` carries the truth that `grade` needs."""
+    return prompt.truth.get("kind", "") in JUDGES
+
+
 def grade(prompt: Prompt, response: str) -> Grade:
     """How good `response` is for a prompt of this room; a prompt without truth has `correct` None and score 0."""
     judge = JUDGES.get(prompt.truth.get("kind", ""))
