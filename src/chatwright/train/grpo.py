@@ -129,6 +129,7 @@ class GrpoRun:
         actions = sum(r.figures["actions"] * r.weight for r in reports)
         figures = {
             "reward": float(rollouts.scores.mean()),
+            "mismatch": rollouts.mismatch,
             "no_variance": float(without_variance(groups).float().mean()),
             "kl": rollouts.kl_per_answer,
             # The mean surprise of what was drawn is the entropy, over all answers and at no cost.
@@ -161,7 +162,7 @@ class GrpoRun:
             priced_advantages(config.method, groups, kl, priced) if priced else group_advantages(config.method, groups)
         )
         return GroupRollouts(
-            sampled.examples, sampled.completions, sampled.logprobs, sampled.reference, sampled.mask, scores,
+            sampled.examples, sampled.completions, sampled.logprobs, sampled.reference, sampled.mask, sampled.mismatch, scores,
             advantages.flatten(),
         )  # fmt: skip
 

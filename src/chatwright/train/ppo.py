@@ -161,6 +161,7 @@ class PpoRun:
             "reward": float(rollouts.scores.mean()),
             "kl": rollouts.kl_per_answer,
             "kl_coef": self.kl_coef,
+            "mismatch": rollouts.mismatch,
             "length": float(lengths.mean()),
             "ended": float(rollouts.ended.float().mean()),
             **({"disagreement": float(rollouts.disagreement.mean())} if len(self.judges.models) > 1 else {}),

@@ -25,7 +25,8 @@ from chatwright.train.scoring import ScoringModel
 class Sampled:
     """N answers with T = the longest one's actions; arrays N T are 0 beyond each answer's own length.
 
-    `examples` hold prompt and answer, weighted on the answer; `logprobs` are the policy's, `reference` the SFT model's.
+    `examples` hold prompt and answer, weighted on the answer; `logprobs` are the policy's, `reference` the SFT model's;
+    `mismatch` is the mean distance between the sampler's log-probabilities and `logprobs`.
     """
 
     examples: list[Example]
@@ -33,6 +34,7 @@ class Sampled:
     logprobs: Tensor
     reference: Tensor
     mask: Tensor
+    mismatch: float
 
     @property
     def ended(self) -> Tensor:
@@ -137,15 +139,16 @@ def draw_answers(
     lengths = torch.tensor([len(c.tokens) for c in completions])
     steps, width = int(lengths.max()), packed_width(examples, config)
     mask = (torch.arange(steps) < lengths[:, None]).float()
-    if dtype == torch.float32:
-        logprobs = torch.zeros(len(examples), steps)
-        for row, completion in enumerate(completions):
-            logprobs[row, : len(completion.logprobs)] = torch.tensor(completion.logprobs)
-    else:
+    sampler = torch.zeros(len(examples), steps)
+    for row, completion in enumerate(completions):
+        sampler[row, : len(completion.logprobs)] = torch.tensor(completion.logprobs)
+    logprobs = sampler
+    if dtype != torch.float32:
         logprobs = action_logprobs(engine.model, examples, config, width, steps, dtype)
+    mismatch = float(((logprobs - sampler).abs() * mask).sum() / mask.sum())
     with unadapted(reference):
         reference_logprobs = action_logprobs(reference, examples, config, width, steps, dtype)
-    return Sampled(examples, completions, logprobs, reference_logprobs, mask)
+    return Sampled(examples, completions, logprobs, reference_logprobs, mask, mismatch)
 
 
 def packed_width(examples: Sequence[Example], config: RolloutConfig) -> int:
@@ -185,7 +188,7 @@ def answer_and_score(
     sampled = draw_answers(engine, reference, prompts, config, seeds, dtype)
     scores, disagreement = judged(judges, sampled, engine.template, config, dtype)
     return Scored(
-        sampled.examples, sampled.completions, sampled.logprobs, sampled.reference, sampled.mask,
+        sampled.examples, sampled.completions, sampled.logprobs, sampled.reference, sampled.mask, sampled.mismatch,
         penalised(scores, sampled, config), disagreement,
     )  # fmt: skip
 
@@ -207,6 +210,7 @@ def collect(
     rewards = token_rewards(said.logprobs, said.reference, said.scores, said.mask, kl_coef)
     advantages, returns = gae(rewards, values, said.mask, config.gamma, config.gae_lambda)
     return Rollouts(
-        said.examples, said.completions, said.logprobs, said.reference, said.mask, said.scores, said.disagreement,
+        said.examples, said.completions, said.logprobs, said.reference, said.mask, said.mismatch, said.scores,
+        said.disagreement,
         values, whiten(advantages, said.mask), returns,
     )  # fmt: skip
