@@ -162,8 +162,8 @@ class GrpoRun:
             priced_advantages(config.method, groups, kl, priced) if priced else group_advantages(config.method, groups)
         )
         return GroupRollouts(
-            sampled.examples, sampled.completions, sampled.logprobs, sampled.reference, sampled.mask, sampled.mismatch, scores,
-            advantages.flatten(),
+            sampled.examples, sampled.completions, sampled.logprobs, sampled.reference, sampled.mask,
+            sampled.mismatch, scores, advantages.flatten(),
         )  # fmt: skip
 
     def _scores(self, sampled: Sampled, prompts: Sequence[Prompt]) -> Tensor:
