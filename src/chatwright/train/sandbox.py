@@ -38,7 +38,7 @@ INSIDE = Path(__file__).with_name("sandboxed.py")
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """`seconds` of CPU time; a call may take four times as long by the clock, for a machine that is busy."""
+    """`seconds` of CPU time; by the clock it may take ten times as long, for a machine that is busy."""
 
     seconds: int = 2
     memory_mb: int = 512
@@ -47,7 +47,7 @@ class Limits:
 
     @property
     def wall_seconds(self) -> float:
-        return 4.0 * self.seconds
+        return 10.0 * self.seconds
 
 
 def run_calls(code: str, calls: Sequence[str], limits: Limits) -> list[str | None]:
