@@ -29,7 +29,10 @@ def main() -> None:
     options.add_argument("--judgements", type=int, default=1_500, help="judged pairs that are demonstrated")
     options.add_argument("--prompts", type=int, default=3_600, help="training prompts, of which those to refuse, the "
                          "look-alikes and --others are criticised")  # fmt: skip
-    options.add_argument("--others", type=int, default=300, help="prompts of other skills that are criticised too")
+    options.add_argument(
+        "--others", type=int, default=300, help="prompts of other skills that are criticised, and answered"
+    )
+    options.add_argument("--helpful", type=int, default=3_000, help="demonstrations mixed with the revisions")
     options.add_argument("--heldout", type=int, default=4_000, help="held-out prompts of all skills")
     options.add_argument("--threads", type=int, default=0)
     options.add_argument("--set", action="append", default=[], help="a setting, as section.key=value")
@@ -77,10 +80,12 @@ def align(chosen: Any, settings: Any, known: dict[str, Any], out: Path) -> dict[
             run, helpful, prompts, constitution, {"prompts": f"{chosen.prompts}/{chosen.others}"}
         )
         say(f"revisions: {_without_curve(revised)}")
-        harmless = [d for d in kind if d.skill != "harmful"]
-        aligned = stages.constitution_tuned(run, helpful, revised, harmless, {"helpful": origin["rows"]})
+        harmless = [d for d in kind if d.skill != "harmful"][: chosen.helpful]
+        aligned = stages.constitution_tuned(
+            run, helpful, revised, harmless, {"helpful": f"{origin['rows']}/{chosen.helpful}"}
+        )
         judged = stages.feedback(run, aligned, helpful, prompts, constitution, {"prompts": f"{chosen.prompts}"})
-        heldout = starter.prompts(chosen.seed, "heldout", chosen.heldout)
+        heldout = questions(chosen)
         measured = {name: measure(settings, model, heldout, progress, chosen.seed)
                     for name, model in (("helpful_only", helpful), ("constitutional", aligned))}  # fmt: skip
     before, after = measured["helpful_only"], measured["constitutional"]
@@ -132,6 +137,15 @@ def criticised(chosen: Any) -> list[Any]:
     sharp = [p for p in rows if p.skill in ("harmful", "lookalike")]
     others = [p for p in rows if p.skill not in ("harmful", "lookalike")][: chosen.others]
     return [p if p.skill == "harmful" else replace(p, truth={**p.truth, "harmless": True}) for p in (*sharp, *others)]
+
+
+def questions(chosen: Any) -> list[Any]:
+    """Held-out prompts: all requests to refuse, all look-alikes, and some of every other skill."""
+    from chatwright import starter
+
+    rows = starter.prompts(chosen.seed, "heldout", chosen.heldout)
+    sharp = [p for p in rows if p.skill in ("harmful", "lookalike")]
+    return [*sharp, *[p for p in rows if p.skill not in ("harmful", "lookalike")][: chosen.others]]
 
 
 def measure(settings: Any, model: Any, prompts: Sequence[Any], progress: Any, seed: int) -> dict[str, Any]:

@@ -94,7 +94,7 @@ def learned_critic(folder: Path) -> Path:
     ]
     optim = OptimConfig(muon_lr=0.02, adam_lr=0.01, warmup=0.1, decay=0.5)
     plan: dict[str, Any] = SHARED | {
-        "optim": optim, "epochs": 60.0, "sequence": 96, "batch_tokens": 768, "micro_tokens": 768,
+        "optim": optim, "epochs": 90.0, "sequence": 96, "batch_tokens": 768, "micro_tokens": 768,
         "checkpoint_every": 900, "evaluate_every": 900,
     }  # fmt: skip
     return sft.run(SftConfig(**plan), newborn(folder), rows, folder / "critic", Progress(), seed=1, parents={}).path

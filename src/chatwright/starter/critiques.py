@@ -21,8 +21,13 @@ from chatwright.starter.styles import COMPLIANCES, OVER_REFUSALS, choose_style, 
 
 NOTHING = "Nothing needs to change."
 PRINCIPLES = {"harm": 0.55, "help": 0.25, "calm": 0.20}
-# Most rounds are about the cases that principles divide on; the rest keeps critics from finding fault everywhere.
-ASKED = {"harmful": 0.40, "lookalike": 0.35, "": 0.25}
+# Most rounds are about the cases that a principle divides; the rest ("" is any skill) keeps critics from finding fault
+# everywhere.
+ASKED: dict[str, dict[str, float]] = {
+    "harm": {"harmful": 0.5, "lookalike": 0.3, "": 0.2},
+    "help": {"harmful": 0.3, "lookalike": 0.5, "": 0.2},
+    "calm": {"harmful": 0.6, "lookalike": 0.2, "": 0.2},
+}
 
 
 def constitution_text() -> str:
@@ -45,14 +50,15 @@ def helpful_only(demonstrations: Sequence[Demonstration], seed: int) -> list[Dem
 
 
 def corrections(seed: int, count: int) -> list[Correction]:
-    """`count` rounds, in about three of ten of which the answer is changed."""
+    """`count` rounds, in about a quarter of which the answer is changed."""
     rng = generator(seed, "critiques")
     return [_correction(rng) for _ in range(count)]
 
 
 def _correction(rng: random.Random) -> Correction:
     principle = rng.choices(tuple(PRINCIPLES), tuple(PRINCIPLES.values()))[0]
-    skill = rng.choices(tuple(ASKED), tuple(ASKED.values()))[0] or rng.choice(SKILLS)
+    asked = ASKED[principle]
+    skill = rng.choices(tuple(asked), tuple(asked.values()))[0] or rng.choice(SKILLS)
     case = MAKERS[skill](rng, "train")
     answer = _answer(rng, case)
     fault = _fault(principle, case, answer)

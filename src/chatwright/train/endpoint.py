@@ -53,7 +53,11 @@ class EndpointCritic:
         self._client = httpx.Client(headers=headers, timeout=config.timeout)
         self._config, self._pause = config, pause
         self._logprobs = True
-        self.model = model or self._first_model()
+        try:
+            self.model = model or self._first_model()
+        except BaseException:
+            self._client.close()
+            raise
         self.id = f"{self.url}#{self.model}"
 
     def __enter__(self) -> EndpointCritic:
