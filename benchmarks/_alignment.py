@@ -120,7 +120,7 @@ def our_reward(folder: Path, _: int) -> Callable[[], None]:
     from chatwright.train.scoring import load_scoring
 
     trainer = Trainer(load_scoring(folder / "judge").train(), RewardConfig())
-    groups = [Group([*pair], [(0, 1)], 1.0) for pair in pairs_of_rows()]
+    groups = [Group([*pair], [(0, 1)], [1.0], 1.0) for pair in pairs_of_rows()]
     loss = reward_loss(0.0, compute_dtype("auto", "cpu"))
 
     def step() -> None:

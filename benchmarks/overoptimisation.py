@@ -83,15 +83,15 @@ def one_seed(world: dict[str, Any], seed: int, chosen: Any, folder: Path) -> dic
                 kept = verdict.best
                 stop = step if verdict.action == "stop" else None
             now, fair = monitor.history[-1].summary(), truth.history[-1].summary()
-            say(f"seed {seed} iteration {step}: gold {now['gold']:.3f} and {fair['gold']:.3f}; proxy "
-                f"{now['proxy']:.2f}, KL {now['kl']:.1f}, length {now['length']:.0f}, entropy {now['entropy']:.2f}, "
+            shown = " ".join(f"{key} {now[key]:.2f}" for key in ("proxy", "kl", "length", "entropy", "ended"))
+            say(f"seed {seed} iteration {step}: gold {now['gold']:.3f} and {fair['gold']:.3f}; {shown}; "
                 f"{verdict.action} {', '.join(verdict.alarms)}")  # fmt: skip
         if step < chosen.iterations:
             run.iterate(step)
-    rows, shown = [m.summary() for m in truth.history], [m.summary() for m in monitor.history]
+    rows, watch = [m.summary() for m in truth.history], [m.summary() for m in monitor.history]
     picked = best_of_n_rows(world, unseen, judge, gold, seed, folder / "best-of-n")
     return {
-        **assessed(rows, stop, kept), "rl_fit": fitted(rows), "best_of_n": picked, "curve": rows, "monitored": shown,
+        **assessed(rows, stop, kept), "rl_fit": fitted(rows), "best_of_n": picked, "curve": rows, "monitored": watch,
         "first_alarms": first_alarms(monitor), "units": len(truth.history[0].gold),
         "seconds": round(time.monotonic() - started, 1),
     }  # fmt: skip

@@ -152,7 +152,7 @@ def test_reward_model(center: float, folder: Path, tmp_path: Path) -> None:
     wanted = trainer.compute_loss(trainer.model, DataCollatorForPreference(pad_token_id=pad)(rows))
     wanted.backward()
     ours = load_scoring(folder / "judge")
-    groups = [RankedGroup([r["chosen_ids"], r["rejected_ids"]], [(0, 1)], 1.0) for r in rows]
+    groups = [RankedGroup([r["chosen_ids"], r["rejected_ids"]], [(0, 1)], [1.0], 1.0) for r in rows]
     total, _ = reward_loss(center, torch.float32)(ours, batch_ranked(groups, 48))
     (total / 4).backward()
     assert float(total) / 4 == pytest.approx(float(wanted), rel=1e-5)

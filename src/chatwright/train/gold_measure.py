@@ -70,7 +70,7 @@ class GoldMonitor:
         seen = sum(p.messages in known for p in self.prompts)
         if seen:
             raise InputError(f"{seen} of the prompts held out for the gold measure are practised on too; give others")
-        self.units = [p.truth.get("key", i) for i, p in enumerate(self.prompts)]
+        self.units = [str(p.truth.get("key", f"prompt {i}")) for i, p in enumerate(self.prompts)]
         if len(set(self.units)) < FEWEST:
             raise InputError(
                 f"the gold measure needs {FEWEST} different held-out prompts that leave room for an answer, not "
@@ -114,7 +114,8 @@ class GoldMonitor:
         drawn = seeds(seed, STREAM, len(self.tokens))
         said = answer_and_score(engine, reference, judges, self.tokens, self.config, drawn, dtype)
         gold = list(self.check.gold(self.prompts, [c.text.strip() for c in said.completions]))
-        if len(gold) != len(self.prompts) or not all(math.isfinite(g) for g in gold):
+        agreement = self.check.agreement(engine) if self.check.agreement else None
+        if len(gold) != len(self.prompts) or not all(math.isfinite(g) for g in (*gold, agreement or 0.0)):
             raise InputError("the gold measure must give a finite number for every answer; mend it or leave it out")
         tokens = float(said.mask.sum())
         made = Measurement(
@@ -126,7 +127,7 @@ class GoldMonitor:
             length=tokens / len(self.tokens),
             ended=float(said.ended.float().mean()),
             disagreement=float(said.disagreement.mean()),
-            agreement=self.check.agreement(engine) if self.check.agreement else None,
+            agreement=agreement,
         )
         self.history.append(made)
         return made
