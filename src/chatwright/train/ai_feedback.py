@@ -77,7 +77,7 @@ class Judge:
         owners: list[tuple[int, Principle]] = []
         for place, (at, prompt, pair) in enumerate(zip(chunk, prompts, answers, strict=True)):
             for principle in self._principles(at) if comparable(pair) else ():
-                both = [self._question(prompt, *order, principle) for order in (pair, pair[::-1])]
+                both = [self._question(prompt, a, b, principle) for a, b in (pair, (pair[1], pair[0]))]
                 if all(self._fits(q) for q in both):
                     questions += both
                     owners.append((place, principle))

@@ -79,8 +79,9 @@ class PairBatch:
     baseline: float = 0.0
 
     def to(self, device: str, baseline: float) -> PairBatch:
-        tensors = (t.to(device) for t in (self.reference, self.pairs, self.weights))
-        return PairBatch(self.packed.to(device), *tensors, baseline)
+        return PairBatch(
+            self.packed.to(device), self.reference.to(device), self.pairs.to(device), self.weights.to(device), baseline
+        )
 
 
 def preference_set(

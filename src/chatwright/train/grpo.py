@@ -109,9 +109,9 @@ class GrpoRun:
         self.policy = adapt(checkpoint.model, config.lora, seed) if config.lora.rank else checkpoint.model
         # An adapted policy holds the reference's weights itself.
         self.reference = self.policy if config.lora.rank else load_decoder(start, device=world.device)
-        self.reward = reward
-        if isinstance(reward, Path):
-            self.reward = load_judges(reward, EnsembleConfig(), start).to(world.device)
+        self.reward: Judges | Verifier = (
+            load_judges(reward, EnsembleConfig(), start).to(world.device) if isinstance(reward, Path) else reward
+        )
         self.trainer = Trainer(self.policy, config, world=world)
         slots = min(config.rollouts, roomy_batch(self.policy.shape, world.device))
         self.engine = Engine(self.policy, checkpoint.tokenizer, checkpoint.template, max_batch=slots)

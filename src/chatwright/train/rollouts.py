@@ -166,7 +166,7 @@ def judged(
 ) -> tuple[Tensor, Tensor]:
     """(normalised rewards N before any penalty, disagreement of the judges N)."""
     end = end_of_answer(template)
-    read = [closed(e.tokens, c, end) for e, c in zip(sampled.examples, sampled.completions, strict=True)]
+    read = [closed([*e.tokens], c, end) for e, c in zip(sampled.examples, sampled.completions, strict=True)]
     return judges.score(read, dtype, config.micro_tokens)
 
 
