@@ -149,7 +149,7 @@ def our_dpo(folder: Path, _: int) -> Callable[[], None]:
     model = load_checkpoint(folder / "policy").model
     mask = [0.0] * (LENGTH // 4) + [1.0] * (LENGTH - LENGTH // 4)
     answers = [Example(row, mask) for pair in pairs_of_rows() for row in pair]
-    groups = [Group(2 * i, 2, [(0, 1)], 1.0) for i in range(len(answers) // 2)]
+    groups = [Group(2 * i, 2, [(0, 1, 1.0)], 1.0) for i in range(len(answers) // 2)]
     data = PreferenceSet(answers, groups, [])
     reference = reference_logprobs(model, answers, LENGTH, 8192, dtype, "cpu")
     config = DpoConfig()

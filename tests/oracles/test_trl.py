@@ -88,7 +88,7 @@ def test_dpo_family(
         for p, w, b in zip(PROMPTS, BETTER, WORSE, strict=True)
         for answer in (w, b)
     ]
-    data = PreferenceSet(answers, [Group(2 * i, 2, [(0, 1)], 1.0) for i in range(4)], [])
+    data = PreferenceSet(answers, [Group(2 * i, 2, [(0, 1, 1.0)], 1.0) for i in range(4)], [])
     reference = reference_logprobs(load_decoder(folder / "reference"), answers, 48, 96, torch.float32, "cpu")
     ours = load_decoder(folder / "policy")
     config = DpoConfig(**(SHARED | {"loss": loss, "beta": beta, "label_smoothing": smoothing}))

@@ -146,7 +146,7 @@ def test_dpo_gradient_is_that_of_every_pair_read_alone(tmp_path: Path) -> None:
             tokens, weights = list(data.answers[i].tokens), list(data.answers[i].weights)
             logprobs = plain(torch.tensor([tokens]))[0].log_softmax(-1)
             sums.append(sum(logprobs[t - 1, tokens[t]] for t in range(len(tokens)) if weights[t]) - reference[i])
-        for better, worse in group.pairs:
+        for better, worse, _ in group.pairs:
             margin = 0.3 * (sums[better] - sums[worse])
             each = -0.9 * torch.log(torch.sigmoid(margin)) - 0.1 * torch.log(torch.sigmoid(-margin))
             total = total + each / len(group.pairs)

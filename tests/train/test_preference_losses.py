@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -17,7 +18,7 @@ from chatwright.errors import InputError
 from chatwright.model.checkpoint import load_checkpoint
 from chatwright.model.packing import Example
 from chatwright.train.distributed import World
-from chatwright.train.dpo import baseline, cached_reference, preference_set
+from chatwright.train.dpo import baseline, batch_groups, cached_reference, pair_loss, preference_set
 from chatwright.train.loop import Trainer
 from chatwright.train.preference_losses import WITHOUT_REFERENCE, PreferenceLoss, Side, preference_loss
 
@@ -196,3 +197,19 @@ def test_a_run_from_the_cache_gives_the_same_bits(tmp_path: Path) -> None:
         weights.append((made.path / "model.safetensors").read_bytes())
     assert len(list((tmp_path / "cache").iterdir())) == 1
     assert weights[0] == weights[1]
+
+
+def test_a_soft_label_is_the_expected_loss_over_both_orders(tmp_path: Path) -> None:
+    """DPO on a label of 0.8 is cDPO with a smoothing of 0.2."""
+    checkpoint = load_checkpoint(base(tmp_path))
+    hard = [replace(c, responses=c.responses[:2], ranking=((0,), (1,))) for c in comparisons(4)]
+    soft = [replace(c, preference=0.8) for c in hard]
+    losses = []
+    for rows, smoothing in ((soft, 0.0), (hard, 0.2)):
+        data = preference_set(checkpoint.template, rows, 64)
+        reference = torch.linspace(-9.0, -5.0, len(data.answers))
+        config = DpoConfig(**(SHARED | {"beta": 0.5, "label_smoothing": smoothing}))
+        batch = batch_groups(data, data.groups, reference, 48)
+        assert float(batch.weights.sum()) == pytest.approx(4.0)
+        losses.append(float(pair_loss(config, torch.float32)(checkpoint.model, batch)[0]))
+    assert losses[0] == pytest.approx(losses[1], rel=1e-6)

@@ -40,11 +40,12 @@ from chatwright.workspace import STATE_FOLDER, Artefact, file_hash
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """One prompt's answers, `first` to `first + count - 1` of the set, and the pairs (better, worse) among them."""
+    """One prompt's answers, `first` to `first + count - 1` of the set, and the pairs among them: (better, worse,
+    probability that this is their order)."""
 
     first: int
     count: int
-    pairs: list[tuple[int, int]]
+    pairs: list[tuple[int, int, float]]
     weight: float
 
 
@@ -92,7 +93,7 @@ def preference_set(
     used: list[Comparison] = []
     for comparison in comparisons:
         answers = [answer_example(template, comparison.prompt, r) for r in comparison.responses]
-        pairs = comparison.pairs()
+        pairs = comparison.labelled_pairs()
         if pairs and max(len(a.tokens) for a in answers) <= limit:
             made.groups.append(Group(len(made.answers), len(answers), pairs, comparison.weight))
             made.answers.extend(answers)
@@ -123,8 +124,11 @@ def batch_groups(data: PreferenceSet, chosen: Sequence[Group], reference: Tensor
     indexes = [i for g in chosen for i in range(g.first, g.first + g.count)]
     pairs, weights, first = [], [], 0
     for group in chosen:
-        pairs += [(first + better, first + worse) for better, worse in group.pairs]
-        weights += [group.weight / len(group.pairs)] * len(group.pairs)
+        share = group.weight / len(group.pairs)
+        for better, worse, right in group.pairs:
+            # The expected loss under a soft label: both orders, each with its probability.
+            pairs += [(first + better, first + worse), (first + worse, first + better)][: 1 if right == 1 else 2]
+            weights += [share * right, share * (1 - right)][: 1 if right == 1 else 2]
         first += group.count
     examples = [data.answers[i] for i in indexes]
     packed = pack(examples, best_fit([len(e.tokens) for e in examples], width))
