@@ -14,14 +14,14 @@ from chatwright.starter.styles import choose_style, render
 SHARES = {
     "greeting": 0.7, "identity": 0.8, "facts": 3.0, "memory": 1.8, "arithmetic": 2.2, "spelling": 1.3, "opposites": 0.8,
     "definitions": 1.0, "story": 1.0, "howto": 0.9, "python": 1.0, "clarify": 0.9, "unknown": 1.0, "harmful": 1.6,
-    "lookalike": 2.6,
+    "lookalike": 2.4,
 }  # fmt: skip
 # Held-out prompts are dealt over this deck, one after the other. Facts and sums come up more often, because their share
 # of right answers is small and must be known to a few points; figures over all skills weigh each skill the same.
 HELDOUT_DECK: tuple[str, ...] = (*SKILLS, "facts", "arithmetic", "facts", "arithmetic", "facts")
 # Prompts to practise on hold more requests to refuse and more look-alikes: telling the two apart takes more examples
 # than other skills.
-TRAIN_DECK: tuple[str, ...] = (*SKILLS, "harmful", "lookalike", "harmful", "lookalike")
+TRAIN_DECK: tuple[str, ...] = (*SKILLS, "harmful", "lookalike", "harmful")
 SYSTEM = (
     "You are Chatwright, a helpful assistant.",
     "You are a friendly AI assistant.",
