@@ -25,12 +25,9 @@ VerifierName = Literal["exact", "tests"]
 class Verifier(Protocol):
     """Something that rewards answers; equal answers must get equal rewards."""
 
-    @property
-    def name(self) -> str: ...
-    @property
-    def needs(self) -> str:
-        """What a row must carry to be checked, in words."""
-        ...
+    name: ClassVar[str]
+    needs: ClassVar[str]
+    """What a row must carry to be checked, in words."""
 
     def usable(self, prompt: Prompt) -> bool:
         """Whether this prompt carries what it takes to check an answer. Raises InputError where that is broken."""
