@@ -68,7 +68,7 @@ def test_leaving_one_out_keeps_the_policy_gradient_unbiased() -> None:
         total = torch.zeros(3, dtype=torch.float64)
         for pair in product(range(3), repeat=2):
             logprobs = logits.log_softmax(-1)[list(pair)]
-            chance = float(logprobs.sum().exp())
+            chance = float(logprobs.detach().sum().exp())
             advantages = group_advantages(method, prize[list(pair)][None])[0]
             (gradient,) = torch.autograd.grad((advantages * logprobs).mean(), logits)
             total += chance * gradient

@@ -9,7 +9,7 @@ import pytest
 from chatwright.errors import InputError
 from chatwright.records import Message, Prompt
 from chatwright.train.sandbox import Limits
-from chatwright.train.verifiers import ExactAnswer, UnitTests, checkable, python_of, tests_of, verifier
+from chatwright.train.verifiers import ExactAnswer, UnitTests, checkable, python_of, unit_tests, verifier
 
 
 def prompt(**truth: Any) -> Prompt:
@@ -54,18 +54,17 @@ def test_a_row_names_its_answer_or_tests_beside_the_prompt() -> None:
 
 def test_tests_are_taken_apart() -> None:
     rows = [{"call": "add(1, 2)", "expected": 3}, "assert add(1,2) == 3", "assert f([1])", "assert not f('a b')"]
-    got = [(t.expression, t.expected) for t in tests_of(prompt(tests=rows))]
+    got = [(t.expression, t.expected) for t in unit_tests(prompt(tests=rows))]
     assert got == [("add(1, 2)", 3), ("add(1, 2)", 3), ("bool(f([1]))", True), ("bool(not f('a b'))", True)]
-    assert [t.expected for t in tests_of(prompt(tests="assert f(1) == [-1, 'x']\n\nassert g() == {'a': (1,)}\n"))] == [
-        [-1, "x"], {"a": (1,)},
-    ]  # fmt: skip
+    lines = "assert f(1) == [-1, 'x']\n\nassert g() == {'a': (1,)}\n"
+    assert [t.expected for t in unit_tests(prompt(tests=lines))] == [[-1, "x"], {"a": (1,)}]
 
 
 @pytest.mark.parametrize("row", ["f(1) == 2", "assert f(1) == g(2)", "assert f(", 3, {"call": "f()"}, {"call": "x = 1",
                                  "expected": 1}, "assert f(1) == 2; import os"])  # fmt: skip
 def test_tests_that_cannot_be_taken_apart_are_named(row: Any) -> None:
     with pytest.raises(InputError, match="test"):
-        tests_of(prompt(tests=[row]))
+        unit_tests(prompt(tests=[row]))
 
 
 def test_code_is_found_in_its_fences() -> None:

@@ -142,7 +142,7 @@ _FENCE = re.compile(r"```[ \t]*(\w*)[^\n]*\n(.*?)(?:```|\Z)", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
-class Test:
+class UnitTest:
     """An expression to evaluate after the answer's code, and the value it must have."""
 
     expression: str
@@ -164,21 +164,21 @@ class UnitTests:
     needs: ClassVar[str] = 'a list of "tests"'
 
     def usable(self, prompt: Prompt) -> bool:
-        return bool(tests_of(prompt))
+        return bool(unit_tests(prompt))
 
     def __call__(self, prompts: Sequence[Prompt], responses: Sequence[str]) -> list[float]:
         with ThreadPoolExecutor(max_workers=available_cores()) as pool:
             return list(pool.map(self._reward, prompts, responses))
 
     def _reward(self, prompt: Prompt, response: str) -> float:
-        tests, code = tests_of(prompt), python_of(response)
+        tests, code = unit_tests(prompt), python_of(response)
         if not code.strip():
             return 0.0
         said = run_calls(code, [t.expression for t in tests], self.limits)
         return float(all(_equal(value, test.expected) for value, test in zip(said, tests, strict=True)))
 
 
-def tests_of(prompt: Prompt) -> list[Test]:
+def unit_tests(prompt: Prompt) -> list[UnitTest]:
     """The tests of a prompt, [] without any; raises InputError for one that cannot be taken apart."""
     rows = prompt.truth.get("tests") or []
     if isinstance(rows, str):
@@ -188,9 +188,9 @@ def tests_of(prompt: Prompt) -> list[Test]:
     return [_test(row) for row in rows]
 
 
-def _test(row: Any) -> Test:
+def _test(row: Any) -> UnitTest:
     if isinstance(row, dict) and isinstance(row.get("call"), str) and "expected" in row:
-        return Test(_expression(row["call"]), row["expected"])
+        return UnitTest(_expression(row["call"]), row["expected"])
     if isinstance(row, str):
         return _assertion(row)
     raise InputError(f'the test {row!r} is neither {{"call", "expected"}} nor a line "assert call == value"')
@@ -203,7 +203,7 @@ def _expression(text: str) -> str:
         raise InputError(f"the test {text!r} is not one expression of Python ({error})") from None
 
 
-def _assertion(line: str) -> Test:
+def _assertion(line: str) -> UnitTest:
     """ "assert f(x) == 3" asks f(x) for 3; "assert f(x)" and "assert not f(x)" ask for its truth."""
     try:
         body = ast.parse(line.strip()).body
@@ -214,10 +214,10 @@ def _assertion(line: str) -> Test:
     asked = body[0].test
     if isinstance(asked, ast.Compare) and len(asked.ops) == 1 and isinstance(asked.ops[0], ast.Eq):
         try:
-            return Test(ast.unparse(asked.left), ast.literal_eval(asked.comparators[0]))
+            return UnitTest(ast.unparse(asked.left), ast.literal_eval(asked.comparators[0]))
         except ValueError:
             raise InputError(f"the test {line!r} must compare with a plain value on the right of ==") from None
-    return Test(f"bool({ast.unparse(asked)})", True)
+    return UnitTest(f"bool({ast.unparse(asked)})", True)
 
 
 def python_of(response: str) -> str:
