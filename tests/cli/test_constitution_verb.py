@@ -12,7 +12,7 @@ from tests.train.principled import ASKED, FILE, learned_critic
 
 TINY = (
     "--preset", "tiny", "--json", "--set", "machine.threads=1", "--set", "constitution.answer.max_tokens=24",
-    "--set", "constitution.critic.max_tokens=24", "--set", "constitution.answer.temperature=1.6",
+    "--set", "constitution.critic.max_tokens=24", "--set", "constitution.answer.temperature=2.5",
 )  # fmt: skip
 
 

@@ -76,7 +76,7 @@ def test_a_model_that_can_criticise_mends_what_is_wrong_and_leaves_the_rest(crit
 
 def test_a_killed_run_ends_with_the_same_bits(critic: Path, tmp_path: Path) -> None:
     """Sampled so hot that every draw shows."""
-    hot = SamplingConfig(temperature=1.6, max_tokens=24)
+    hot = SamplingConfig(temperature=2.5, max_tokens=24)
     whole = revise(tmp_path / "whole", critic, answer=hot, critic=hot)
     folder = tmp_path / "killed"
     for step in (2, 4):
@@ -218,7 +218,6 @@ def test_examples_are_shown_as_far_as_they_fit(critic: Path) -> None:
         work.config = config(examples=2, critic=GREEDY["critic"].model_copy(update={"max_tokens": size}))
         turns = work._asked(0, WRONG, small_constitution().principle("mill"))
         shown[size] = len(turns)
-        needed = len(work.author._tokens(turns)) if turns else 0
-        assert needed + 2 * size <= work.author.engine.context
+        assert not turns or len(work.author._tokens(turns)) + 2 * size <= work.author.engine.context
     assert list(shown.values()) == sorted(shown.values(), reverse=True)
     assert shown[8] > shown[50] > shown[150] == 0

@@ -135,10 +135,11 @@ def run(
         for chunk in journal.open_chunks:
             pairs = _answers(author, config, asked, chunk, each)
             verdicts = judge.judge(chunk, [asked[at].messages for at in chunk], pairs)
-            journal.add([_row(pair, found) for pair, found in zip(pairs, verdicts, strict=True)])
+            letters_from = judge.critic.letters_from
+            journal.add([_row(pair, found, letters_from) for pair, found in zip(pairs, verdicts, strict=True)])
             compared = sum(map(bool, verdicts))
             stage.advance(len(journal.rows), compared=compared / len(chunk))
-        if judge.critic.letters_from == "text":
+        if journal.rows[-1]["letters_from"] == "text":
             stage.warn("the critic offers no log-probabilities; each answer counts as wholly sure of its letter")
     clamp = config.clamp if config.reasoning else 0.0
     labelled = [
@@ -152,7 +153,7 @@ def run(
         )
     write_jsonl(out / COMPARISONS, (c.to_json() for c in made))
     figures = {
-        "critic": judge.critic.id, "letters_from": judge.critic.letters_from,
+        "critic": judge.critic.id, "letters_from": journal.rows[-1]["letters_from"],
         **figures_of(asked, journal.rows, made, refused),
     }  # fmt: skip
     finish(out, kind="comparisons", name="ai feedback", parents=parents, config=settings,
@@ -174,8 +175,8 @@ def _answers(
     return list(zip(texts[::2], texts[1::2], strict=True))
 
 
-def _row(pair: tuple[str, str], verdicts: Sequence[Verdict]) -> dict[str, Any]:
-    return {"answers": list(pair), "verdicts": [asdict(v) for v in verdicts]}
+def _row(pair: tuple[str, str], verdicts: Sequence[Verdict], letters_from: str) -> dict[str, Any]:
+    return {"answers": list(pair), "verdicts": [asdict(v) for v in verdicts], "letters_from": letters_from}
 
 
 def comparable(pair: Sequence[str]) -> bool:

@@ -44,8 +44,10 @@ class EndpointCritic:
             import httpx
         except ImportError:
             raise ConfigError("an endpoint as critic needs httpx; install chatwright[serve]") from None
-        if not re.match(r"https?://[^/]", url):
-            raise InputError(f"the critic {url!r} is no address; write it as http://host:port/v1")
+        if not re.fullmatch(r"https?://[^/@]+(/[^@]*)?", url):
+            raise InputError(
+                f"the critic {url!r} is no address; write it as http://host:port/v1, a key in CHATWRIGHT_CRITIC_KEY"
+            )
         base = url.rstrip("/")
         self.url = base if base.endswith("/v1") else f"{base}/v1"
         headers = {"Authorization": f"Bearer {key}"} if key else {}
