@@ -20,7 +20,7 @@ from typing import Any
 from _common import machine, parser, report, say, skip, spread
 
 NAME = "overoptimisation"
-RATES = {"muon_lr": 0.01, "adam_lr": 0.0015, "embed_lr": 0.015, "warmup": 0.05, "decay": 0.0}
+RATES = {"muon_lr": 0.008, "adam_lr": 0.0012, "embed_lr": 0.012, "warmup": 0.05, "decay": 0.0}
 
 
 def weak_reward(world: Any, rows: list[Any], count: int, seed: int, out: Path) -> Path:
@@ -256,10 +256,10 @@ def main() -> None:
     options.add_argument("--workspace", type=Path, default=Path(".chatwright"), help="a finished starter build")
     options.add_argument("--seeds", type=int, nargs="+", default=[1])
     options.add_argument("--comparisons", type=int, default=80, help="of which the weak reward model learns")
-    options.add_argument("--iterations", type=int, default=36)
-    options.add_argument("--rollouts", type=int, default=96)
+    options.add_argument("--iterations", type=int, default=24)
+    options.add_argument("--rollouts", type=int, default=64)
     options.add_argument("--every", type=int, default=2, help="iterations between two measurements")
-    options.add_argument("--prompts", type=int, default=160, help="held-out prompts of each half")
+    options.add_argument("--prompts", type=int, default=150, help="held-out prompts of each half")
     options.add_argument("--threads", type=int, default=1)
     options.add_argument("--picture", type=Path, help="write the curves here, as SVG or PNG")
     options.add_argument("--simulate", type=int, default=0, help="simulated runs of each kind instead of real ones")

@@ -52,7 +52,7 @@ def test_best_of_n_and_back_into_sft(command: Command, workspace: Path, tmp_path
     tuned = command("sft", kept, "--base", "sft", "-w", workspace, *TINY, "--set", "sft.sequence=64").result
     assert tuned["kind"] == "sft"
     shown = command("best-of-n", data, "-w", workspace, *TINY[:2], *TINY[3:], *LONG)
-    assert "by n:\n    1: kl 0" in shown.out
+    assert "  by n:\n    1:\n      kl: 0\n      proxy: " in shown.out
 
 
 def test_gold_by_truth_and_by_another_reward_model(command: Command, workspace: Path, tmp_path: Path) -> None:
