@@ -252,8 +252,10 @@ class Comparison:
         if len(texts) < len(contents):
             raise InputError("every response must be text or an object with content")
         preference = _preference(row, len(texts))
-        ranked = preference is None or row.get("ranking") is not None or "preferred" in row
-        ranking = _ranking(row, len(texts)) if ranked else ranking_of(preference)
+        if preference is None or row.get("ranking") is not None or "preferred" in row:
+            ranking = _ranking(row, len(texts))
+        else:
+            ranking = ranking_of(preference)
         if preference is not None and [*map(set, ranking)] != [*map(set, ranking_of(preference))]:
             raise InputError(f"the preference {preference:g} and the ranking contradict each other; keep one of them")
         identity = [[m.to_json() for m in prompt], texts, ranking, *([] if preference is None else [preference])]
