@@ -9,7 +9,7 @@ the newest `window` measurements is set against the best one, prompt by prompt, 
 run stops where gold is lower by more than a one-sided t quantile of its standard error and the proxy is higher in the
 same way. The best is the luckiest of several, and it is looked at many times, so gold's level is `false_alarm`
 divided by the number of (measurement, earlier measurement) pairs of the whole run (Bonferroni). A gold that stays flat
-is therefore stopped in at most `false_alarm` of all runs (simulated: docs/overoptimisation.md).
+is therefore stopped in at most `false_alarm` of all runs (simulated: docs/methods/overoptimisation.md).
 """
 
 from __future__ import annotations
