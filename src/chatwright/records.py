@@ -248,8 +248,8 @@ class Comparison:
         if len(texts) < len(contents):
             raise InputError("every response must be text or an object with content")
         preference = _preference(row, len(texts))
-        said = row if preference is None else {"ranking": ranking_of(preference), **row}
-        ranking = _ranking(said, len(texts))
+        alone = row.get("ranking") is None and "preferred" not in row
+        ranking = ranking_of(preference) if preference is not None and alone else _ranking(row, len(texts))
         if preference is not None and [*map(set, ranking)] != [*map(set, ranking_of(preference))]:
             raise InputError(f"the preference {preference:g} and the ranking contradict each other; keep one of them")
         identity = [[m.to_json() for m in prompt], texts, ranking, *([] if preference is None else [preference])]

@@ -41,7 +41,7 @@ def soft(p: float, number: int = 0) -> Comparison:
 def test_a_preference_is_a_ranking_and_a_labelled_pair(p: float, ranking: Any, pairs: Any) -> None:
     row = soft(p)
     assert row.ranking == ranking
-    assert row.labelled_pairs() == pytest.approx(pairs)
+    assert [pytest.approx(found) for found in row.labelled_pairs()] == pairs
     assert Comparison.from_json(json.loads(json.dumps(row.to_json()))) == row
 
 
