@@ -156,7 +156,7 @@ def picture(seeds: dict[int, dict[str, Any]], path: Path) -> None:
 
     from chatwright.evaluate import Curve
 
-    figure = Figure(figsize=(8, 3.6 * len(seeds)), layout="constrained")
+    figure = Figure(figsize=(8, 4.2 * len(seeds)), layout="constrained")
     for axes, (seed, made) in zip(figure.subplots(len(seeds), 1, squeeze=False)[:, 0], seeds.items(), strict=True):
         rows, start = made["curve"], made["curve"][0]["gold"]
         d = [math.sqrt(max(r["kl"], 0.0)) for r in rows]
@@ -186,7 +186,7 @@ def picture(seeds: dict[int, dict[str, Any]], path: Path) -> None:
         proxies.set_ylabel("proxy")
         handles = [a.get_legend_handles_labels() for a in (axes, proxies)]
         axes.legend([h for hs, _ in handles for h in hs], [t for _, ts in handles for t in ts], fontsize=8,
-                    loc="lower left", ncols=2, frameon=False)  # fmt: skip
+                    loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=4, frameon=False)  # fmt: skip
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path)
 

@@ -68,7 +68,8 @@ def best_of_n_curve(
         if gold_PN is not None:
             golds = [best_of_n(p, g, n) for p, g in zip(proxy_PN, gold_PN, strict=True)]
             row["gold"] = interval(golds)
-            row["gold_gain"] = interval([g - float(np.mean(one)) for g, one in zip(golds, gold_PN, strict=True)])
+            single = [best_of_n(p, g, 1) for p, g in zip(proxy_PN, gold_PN, strict=True)]
+            row["gold_gain"] = interval([g - alone for g, alone in zip(golds, single, strict=True)])
     fitted = None
     if gold_PN is not None:
         gains = [row["gold_gain"][0] for row in rows.values()]
