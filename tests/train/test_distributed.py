@@ -123,8 +123,11 @@ def test_stage_that_reads_the_whole_model_refuses_shards(stage: str, alone: Alon
         STAGES[stage](tmp_path, Progress(), World(0, 2, "cpu", "fsdp"))
 
 
-def test_minibatch_smaller_than_the_ranks_is_refused(alone: Alone, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("ranks", "rollouts", "minibatches"), [(4, 6, 2), (2, 10, 4)])  # 10 in 3, 3, 3 and 1
+def test_minibatch_smaller_than_the_ranks_is_refused(
+    ranks: int, rollouts: int, minibatches: int, alone: Alone, tmp_path: Path
+) -> None:
     base(tmp_path)
     (tmp_path / "judge").symlink_to(alone.folder("ppo", {}) / "judge")
     with pytest.raises(ConfigError, match=r"ppo\.minibatches"):
-        STAGES["ppo"](tmp_path, Progress(), World(0, 4, "cpu"), rollouts=6, minibatches=2)
+        STAGES["ppo"](tmp_path, Progress(), World(0, ranks, "cpu"), rollouts=rollouts, minibatches=minibatches)

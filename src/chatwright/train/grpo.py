@@ -21,7 +21,7 @@ from torch import Tensor
 from chatwright.config import EnsembleConfig, GrpoConfig
 from chatwright.engine import Engine, seeds
 from chatwright.engine.core import roomy_batch
-from chatwright.errors import ConfigError, InputError
+from chatwright.errors import InputError
 from chatwright.machine import compute_dtype
 from chatwright.model.checkpoint import load_checkpoint, load_decoder
 from chatwright.model.decoder import Decoder
@@ -40,7 +40,13 @@ from chatwright.train.group_advantages import (
 )
 from chatwright.train.judges import Judges, load_judges
 from chatwright.train.loop import StepReport, Trainer, finish_model, load_state, save_state, save_tuned
-from chatwright.train.policy_steps import clipped_policy_loss, fitting_prompts, pack_actions, pieces
+from chatwright.train.policy_steps import (
+    clipped_policy_loss,
+    fitting_prompts,
+    pack_actions,
+    pieces,
+    refuse_small_minibatches,
+)
 from chatwright.train.rollouts import Sampled, draw_answers, judged, packed_width, penalised
 from chatwright.train.sft import source_of
 from chatwright.train.verifiers import Verifier
@@ -92,11 +98,7 @@ class GrpoRun:
         world: World,
     ) -> None:  # fmt: skip
         world.refuse_shards("grpo")
-        if config.rollouts // config.minibatches < world.size:
-            raise ConfigError(
-                f"a minibatch of {config.rollouts} / {config.minibatches} answers is too small for {world.size} ranks;"
-                " raise grpo.prompts or lower grpo.minibatches"
-            )
+        refuse_small_minibatches(config.rollouts, config.minibatches, world.size, "grpo.prompts", "grpo.minibatches")
         self.config, self.seed, self.world = config, seed, world
         self.dtype = compute_dtype(config.precision, world.device)
         usable = list(prompts) if isinstance(reward, Path) else [p for p in prompts if reward.usable(p)]

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from chatwright.config import RolloutConfig
-from chatwright.errors import InputError
+from chatwright.errors import ConfigError, InputError
 from chatwright.model.chat import ChatTemplate
 from chatwright.model.decoder import Decoder
 from chatwright.model.logprobs import token_logprobs
@@ -19,6 +19,17 @@ from chatwright.model.packing import Packed, best_fit, pack, predicted
 from chatwright.records import Prompt
 from chatwright.train.losses import ppo_policy_loss
 from chatwright.train.rollouts import Sampled
+
+
+def refuse_small_minibatches(rollouts: int, minibatches: int, ranks: int, raise_what: str, lower_what: str) -> None:
+    """Raises ConfigError where some rank would get no answer of a minibatch, the smaller last one included."""
+    size = -(-rollouts // minibatches)
+    smallest = rollouts % size or size
+    if smallest < ranks:
+        raise ConfigError(
+            f"a minibatch of {smallest} answers ({rollouts} in steps of {size}) is too small for {ranks} ranks; raise "
+            f"{raise_what} or lower {lower_what}"
+        )
 
 
 def fitting_prompts(

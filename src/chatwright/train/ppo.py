@@ -20,6 +20,7 @@ from torch import Tensor
 
 from chatwright.config import PpoConfig
 from chatwright.engine import Engine, seeds
+from chatwright.engine.core import roomy_batch
 from chatwright.errors import ConfigError, InputError
 from chatwright.machine import compute_dtype
 from chatwright.model.checkpoint import load_checkpoint, load_decoder
@@ -36,7 +37,13 @@ from chatwright.train.judges import load_judges
 from chatwright.train.loop import Trainer, finish_model, load_state, save_state, save_tuned
 from chatwright.train.losses import ppo_value_loss
 from chatwright.train.mixture import packed_batches
-from chatwright.train.policy_steps import clipped_policy_loss, fitting_prompts, pack_actions, pieces
+from chatwright.train.policy_steps import (
+    clipped_policy_loss,
+    fitting_prompts,
+    pack_actions,
+    pieces,
+    refuse_small_minibatches,
+)
 from chatwright.train.rollouts import Rollouts, collect, packed_width, values_of
 from chatwright.train.scoring import ScoringModel, load_scoring
 from chatwright.train.sft import prepare, source_of
@@ -109,11 +116,7 @@ class PpoRun:
             raise ConfigError(
                 "demonstrations to rehearse weigh nothing with ppo.ptx_coef=0; raise it or leave them out"
             )
-        if config.rollouts // config.minibatches < world.size:
-            raise ConfigError(
-                f"a minibatch of {config.rollouts} / {config.minibatches} rollouts is too small for {world.size} ranks;"
-                " raise ppo.rollouts or lower ppo.minibatches"
-            )
+        refuse_small_minibatches(config.rollouts, config.minibatches, world.size, "ppo.rollouts", "ppo.minibatches")
         self.config, self.seed, self.world = config, seed, world
         self.kl_coef = config.kl_coef
         self.dtype = compute_dtype(config.precision, world.device)
@@ -125,7 +128,12 @@ class PpoRun:
         self.value_model = load_scoring(reward if isinstance(reward, Path) else reward[0])
         self.policy_trainer = Trainer(self.policy, config, world=world)
         self.value_trainer = Trainer(self.value_model, config, world=world)
-        self.engine = Engine(self.policy, checkpoint.tokenizer, checkpoint.template, max_batch=config.rollouts)
+        self.engine = Engine(
+            self.policy,
+            checkpoint.tokenizer,
+            checkpoint.template,
+            max_batch=min(config.rollouts, roomy_batch(self.policy.shape, world.device)),
+        )
         fitting = fitting_prompts(checkpoint.template, prompts, self.engine.context, config.max_tokens)
         self.prompts = [tokens for _, tokens in fitting]
         self.too_long = len(prompts) - len(fitting)
