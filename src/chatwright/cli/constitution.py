@@ -17,13 +17,14 @@ from chatwright.cli.options import (
     Set,
     Toml,
     Where,
+    files_id,
     find,
     open_run,
+    read_rows,
     register,
     settings_of,
     tell,
 )  # fmt: skip
-from chatwright.cli.train import _parents, _rows
 
 if TYPE_CHECKING:
     from chatwright.cycle.run import Run
@@ -69,8 +70,8 @@ def constitution(
     with open_run(settings, workspace) as run:
         model = find(run.workspace, start, "sft", "ppo", "dpo", "model")
         prompts, parents = _prompts(run, data, harmless)
-        known = _rows(run, helpful, Demonstration.from_json) if helpful else []
-        sources = {"helpful": _parents(helpful)["files"]} if helpful else {}
+        known = read_rows(run, helpful, Demonstration.from_json) if helpful else []
+        sources = {"helpful": files_id(helpful)["files"]} if helpful else {}
         endpoint = settings.constitution.endpoint
         with EndpointCritic(critic, endpoint, model=critic_model, key=critic_key) if critic else nullcontext() as judge:
             revised = stages.revisions(run, model, prompts, chosen, parents, judge)
@@ -89,9 +90,9 @@ def _prompts(run: Run, data: list[Path], harmless: list[Path] | None) -> tuple[l
 
     from chatwright.records import Prompt
 
-    prompts, parents = _rows(run, data, Prompt.from_json), _parents(data)
+    prompts, parents = read_rows(run, data, Prompt.from_json), files_id(data)
     if harmless:
-        known = _rows(run, harmless, Prompt.from_json)
+        known = read_rows(run, harmless, Prompt.from_json)
         prompts += [replace(p, truth={**p.truth, "harmless": True}) for p in known]
-        parents["harmless"] = _parents(harmless)["files"]
+        parents["harmless"] = files_id(harmless)["files"]
     return prompts, parents

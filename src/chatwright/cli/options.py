@@ -144,5 +144,22 @@ def _short(value: Any) -> str:
     return str(value)
 
 
+def read_rows(run: Any, data: list[Path], parse: Any) -> list[Any]:
+    """The usable rows; the others are named and counted on the terminal."""
+    from chatwright.cycle.run import read_all
+
+    with run.progress.stage("read", 1) as stage:
+        rows = read_all(data, parse, stage, problems=run.problems)
+        stage.advance(1)
+    return rows
+
+
+def files_id(data: list[Path]) -> dict[str, str]:
+    """The parent that files are: what they hold, under the name `files`."""
+    from chatwright.text import inputs_id
+
+    return {"files": inputs_id(data)}
+
+
 def complain(sentence: str) -> None:
     print(sentence, file=sys.stderr)

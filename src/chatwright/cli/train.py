@@ -16,8 +16,10 @@ from chatwright.cli.options import (
     Set,
     Toml,
     Where,
+    files_id,
     find,
     open_run,
+    read_rows,
     register,
     settings_of,
     tell,
@@ -85,19 +87,18 @@ def sft(
     Example: chatwright sft demonstrations.jsonl --mix articles.jsonl=0.1 --set sft.lora.rank=8
     """
     from chatwright.cycle import run as stages
-    from chatwright.records import Demonstration, Document
-    from chatwright.train.sft import Mixed
+    from chatwright.records import Demonstration
+    from chatwright.train.sft import Mixed, learnable
 
     settings = settings_of(preset, config, set, seed=seed)
     shares = [_share(one) for one in mix or ()]
     with open_run(settings, workspace) as run:
         start = find(run.workspace, base, "pretrain", "sft", "model")
-        rows, parents = _rows(run, data, Demonstration.from_json), _parents(data)
+        rows, parents = read_rows(run, data, Demonstration.from_json), files_id(data)
         mixed = []
         for number, (file, share) in enumerate(shares):
-            parse = lambda row: (Document if "text" in row else Demonstration).from_json(row)  # noqa: E731
-            mixed.append(Mixed(_rows(run, [file], parse), share))
-            parents[f"mixed_{number}"] = _parents([file])["files"]
+            mixed.append(Mixed(read_rows(run, [file], learnable), share))
+            parents[f"mixed_{number}"] = files_id([file])["files"]
         artefact = stages.fine_tuned(run, start, rows, parents, mixed)
         register(run, artefact, alias="sft")
     tell(run, artefact, json)
@@ -123,7 +124,7 @@ def reward(
     settings = settings_of(preset, config, set, seed=seed)
     with open_run(settings, workspace) as run:
         model = find(run.workspace, start, *POLICIES)
-        artefact = stages.reward_model(run, model, _rows(run, data, Comparison.from_json), _parents(data))
+        artefact = stages.reward_model(run, model, read_rows(run, data, Comparison.from_json), files_id(data))
         register(run, artefact, alias="reward")
     tell(run, artefact, json)
 
@@ -161,17 +162,17 @@ def ppo(
     with open_run(settings, workspace) as run:
         policy = find(run.workspace, start, *POLICIES)
         judges = [find(run.workspace, name, "reward") for name in reward or ["reward"]]
-        prompts, parents = _rows(run, data, Prompt.from_json), _parents(data)
+        prompts, parents = read_rows(run, data, Prompt.from_json), files_id(data)
         check = None
         if bool(gold) != bool(heldout):
             raise InputError("--gold and --heldout go together: a judge, and prompts that nothing is trained on")
         if gold and heldout:
-            asked = _rows(run, heldout, Prompt.from_json)
+            asked = read_rows(run, heldout, Prompt.from_json)
             measure, named = _gold(run, gold, policy, judges, asked)
-            check, parents = gold_check(measure, asked), parents | named | {"heldout": _parents(heldout)["files"]}
-        known = _rows(run, rehearse, Demonstration.from_json) if rehearse else []
+            check, parents = gold_check(measure, asked), parents | named | {"heldout": files_id(heldout)["files"]}
+        known = read_rows(run, rehearse, Demonstration.from_json) if rehearse else []
         if rehearse:
-            parents["rehearsed"] = _parents(rehearse)["files"]
+            parents["rehearsed"] = files_id(rehearse)["files"]
         artefact = stages.ppo_aligned(run, policy, judges, prompts, parents, known, check)
         register(run, artefact, alias="ppo")
     tell(run, artefact, json)
@@ -207,11 +208,11 @@ def grpo(
         policy = find(run.workspace, start, *POLICIES)
         if verify is not None:
             judge = verifier(verify, Limits(settings.grpo.test_seconds, settings.grpo.test_memory_mb))
-            prompts = _rows(run, data, checkable(judge))
+            prompts = read_rows(run, data, checkable(judge))
         else:
             judge = find(run.workspace, reward or "", "reward")
-            prompts = _rows(run, data, Prompt.from_json)
-        artefact = stages.grpo_aligned(run, policy, judge, prompts, _parents(data))
+            prompts = read_rows(run, data, Prompt.from_json)
+        artefact = stages.grpo_aligned(run, policy, judge, prompts, files_id(data))
         register(run, artefact, alias="grpo")
     tell(run, artefact, json)
 
@@ -242,7 +243,7 @@ def best_of_n(
     with open_run(settings, workspace) as run:
         model = find(run.workspace, start, "pretrain", *POLICIES)
         judges = [find(run.workspace, name, "reward") for name in reward or ["reward"]]
-        prompts, parents = _rows(run, data, Prompt.from_json), _parents(data)
+        prompts, parents = read_rows(run, data, Prompt.from_json), files_id(data)
         measure, named = _gold(run, gold, model, judges, prompts) if gold else (None, {})
         artefact = stages.rejection_sampled(run, model, judges, prompts, parents | named, measure)
         register(run, artefact, alias="best-of-n")
@@ -276,9 +277,9 @@ def dpo(
         policy = find(run.workspace, start, *POLICIES)
         if online:
             judge = find(run.workspace, reward, "reward")
-            artefact = online_dpo(run, policy, judge, _rows(run, data, Prompt.from_json), _parents(data))
+            artefact = online_dpo(run, policy, judge, read_rows(run, data, Prompt.from_json), files_id(data))
         else:
-            artefact = stages.dpo_aligned(run, policy, _rows(run, data, Comparison.from_json), _parents(data))
+            artefact = stages.dpo_aligned(run, policy, read_rows(run, data, Comparison.from_json), files_id(data))
         register(run, artefact, alias="dpo")
     tell(run, artefact, json)
 
@@ -296,16 +297,6 @@ def _gold(
     return reward_gold(start, judges, proxies), named
 
 
-def _rows(run: Any, data: list[Path], parse: Any) -> list[Any]:
-    """The usable rows; the others are named and counted on the terminal."""
-    from chatwright.cycle.run import read_all
-
-    with run.progress.stage("read", 1) as stage:
-        rows = read_all(data, parse, stage, problems=run.problems)
-        stage.advance(1)
-    return rows
-
-
 def _share(option: str) -> tuple[Path, float]:
     """FILE=SHARE; raises InputError where the share is none."""
     name, _, share = option.rpartition("=")
@@ -316,9 +307,3 @@ def _share(option: str) -> tuple[Path, float]:
     if not name or not 0 < value < 1:
         raise InputError(f"--mix {option!r} must read FILE=SHARE with a share between 0 and 1, as articles.jsonl=0.1")
     return Path(name), value
-
-
-def _parents(data: list[Path]) -> dict[str, str]:
-    from chatwright.text import inputs_id
-
-    return {"files": inputs_id(data)}

@@ -6,7 +6,7 @@ Conversations are packed best-fit into rows, each seeing only itself.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,6 +46,11 @@ class Mixed:
 
     rows: Sequence[Demonstration | Document]
     share: float
+
+
+def learnable(row: Mapping[str, Any]) -> Demonstration | Document:
+    """A row to mix in: a document where it has a text, else a conversation."""
+    return Document.from_json(row) if "text" in row else Demonstration.from_json(row)
 
 
 def prepare(template: ChatTemplate, demonstrations: Sequence[Demonstration], limit: int) -> Prepared:
