@@ -1,7 +1,8 @@
 """Steps of SFT, reward model, DPO and PPO on the benchmarks' 5.5-million-parameter Llama: ours, and TRL's.
 
-Called as a program it is a worker (see `_common`): `python benchmarks/_alignment.py ours|trl TASK FOLDER`. FOLDER holds
-the models both read (see `make_models`); rows are random tokens of equal length, the same for both.
+Called as a program it is a worker (see `_common`): `python benchmarks/_alignment.py PEER TASK FOLDER`. FOLDER holds the
+models both read (see `make_models`); rows are random tokens of equal length, the same for both. TRL moves all weights
+with AdamW, and so does the peer `ours`; `ours-muon` is Chatwright as it is by default.
 """
 
 from __future__ import annotations
@@ -14,11 +15,14 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from _common import obey
+
+if TYPE_CHECKING:
+    from chatwright.config import OptimConfig
 
 VOCAB, WIDTH, LAYERS, HEADS, MLP = 4096, 256, 6, 4, 640
 PROMPT, RESPONSE, BATCH = 16, 53, 64
@@ -26,7 +30,9 @@ PROMPT, RESPONSE, BATCH = 16, 53, 64
 PAIRS, LENGTH = 16, 128
 """DPO and reward: pairs in a step, tokens of prompt and answer together; the first quarter is the prompt."""
 ROWS, ROW = 16, 256
-"""SFT: rows in a step, tokens in a row."""
+"""SFT: rows in a step, tokens in a row; documents are shorter than half a row, and ours are packed into half rows."""
+PEERS = ("ours", "ours-muon", "trl-fp32", "trl-bf16", "trl-fp32-wrapped", "trl-bf16-wrapped")
+"""Whose steps are timed; `wrapped` is SFT with TRL's other way of packing, which cuts documents at the ends of rows."""
 TASKS = ("sft", "reward", "dpo", "ppo", "ppo4")
 
 
@@ -69,12 +75,15 @@ def make_models(folder: Path) -> None:
 # Ours.
 
 
-def ours(task: str, folder: Path) -> None:
+def ours(task: str, folder: Path, matrices: Literal["muon", "adamw"]) -> None:
+    from chatwright.config import OptimConfig
     from chatwright.machine import compute_dtype, use_threads
 
     threads = use_threads(0)
     precision = str(compute_dtype("auto", "cpu")).removeprefix("torch.")
-    step = {"sft": our_sft, "reward": our_reward, "dpo": our_dpo}.get(task, our_ppo)(folder, 4 if task == "ppo4" else 1)
+    optim = OptimConfig(matrices=matrices, adam_lr=1e-5)
+    make = {"sft": our_sft, "reward": our_reward, "dpo": our_dpo}.get(task, our_ppo)
+    step = make(folder, optim, 4 if task == "ppo4" else 1)
 
     def block(order: dict[str, Any]) -> dict[str, Any]:
         taken = []
@@ -87,7 +96,7 @@ def ours(task: str, folder: Path) -> None:
     obey({"precision": precision, "threads": threads}, block)
 
 
-def our_sft(folder: Path, _: int) -> Callable[[], None]:
+def our_sft(folder: Path, optim: OptimConfig, _: int) -> Callable[[], None]:
     from chatwright.config import SftConfig
     from chatwright.machine import compute_dtype
     from chatwright.model.checkpoint import load_checkpoint
@@ -97,12 +106,12 @@ def our_sft(folder: Path, _: int) -> Callable[[], None]:
     from chatwright.train.loop import Trainer
     from chatwright.train.mixture import packed_batches
 
-    config = SftConfig(batch_tokens=ROWS * ROW, micro_tokens=ROWS * ROW)
+    config = SftConfig(optim=optim, batch_tokens=ROWS * ROW, micro_tokens=ROWS * ROW)
     trainer = Trainer(load_checkpoint(folder / "policy").model, config)
     rng = np.random.default_rng(2)
     lengths = rng.integers(ROW // 8, ROW // 2, 4_000)
     examples = [Example(rng.integers(300, VOCAB, n).tolist(), [1.0] * int(n)) for n in lengths]
-    batches = packed_batches([examples], [], ROW, ROWS, ROWS, 1, World())[1]
+    batches = packed_batches([examples], [], ROW // 2, 2 * ROWS, 2 * ROWS, 1, World())[1]
     loss = language_loss(compute_dtype("auto", "cpu"))
 
     def step() -> None:
@@ -112,14 +121,14 @@ def our_sft(folder: Path, _: int) -> Callable[[], None]:
     return step
 
 
-def our_reward(folder: Path, _: int) -> Callable[[], None]:
+def our_reward(folder: Path, optim: OptimConfig, _: int) -> Callable[[], None]:
     from chatwright.config import RewardConfig
     from chatwright.machine import compute_dtype
     from chatwright.train.loop import Trainer
     from chatwright.train.reward import Group, batch_groups, reward_loss
     from chatwright.train.scoring import load_scoring
 
-    trainer = Trainer(load_scoring(folder / "judge").train(), RewardConfig())
+    trainer = Trainer(load_scoring(folder / "judge").train(), RewardConfig(optim=optim))
     groups = [Group([*pair], [(0, 1)], [1.0], 1.0) for pair in pairs_of_rows()]
     loss = reward_loss(0.0, compute_dtype("auto", "cpu"))
 
@@ -137,7 +146,7 @@ def pairs_of_rows(count: int = 64 * PAIRS) -> Iterator[tuple[list[int], list[int
         yield [*prompt, *good], [*prompt, *bad]
 
 
-def our_dpo(folder: Path, _: int) -> Callable[[], None]:
+def our_dpo(folder: Path, optim: OptimConfig, _: int) -> Callable[[], None]:
     from chatwright.config import DpoConfig
     from chatwright.machine import compute_dtype
     from chatwright.model.checkpoint import load_checkpoint
@@ -152,7 +161,7 @@ def our_dpo(folder: Path, _: int) -> Callable[[], None]:
     groups = [Group(2 * i, 2, [(0, 1, 1.0)], 1.0) for i in range(len(answers) // 2)]
     data = PreferenceSet(answers, groups, [])
     reference = reference_logprobs(model, answers, LENGTH, 8192, dtype, "cpu")
-    config = DpoConfig()
+    config = DpoConfig(optim=optim)
     trainer, loss = Trainer(model, config), pair_loss(config, dtype)
 
     def step() -> None:
@@ -162,13 +171,14 @@ def our_dpo(folder: Path, _: int) -> Callable[[], None]:
     return step
 
 
-def our_ppo(folder: Path, epochs: int) -> Callable[[], None]:
+def our_ppo(folder: Path, optim: OptimConfig, epochs: int) -> Callable[[], None]:
     from chatwright.config import PpoConfig
     from chatwright.records import Message, Prompt
     from chatwright.train.distributed import World
     from chatwright.train.ppo import PpoRun
 
-    config = PpoConfig(rollouts=BATCH, minibatches=1, epochs=epochs, max_tokens=RESPONSE, temperature=0.7, ptx_coef=0.0)
+    config = PpoConfig(optim=optim, rollouts=BATCH, minibatches=1, epochs=epochs, max_tokens=RESPONSE, temperature=0.7,
+                       ptx_coef=0.0)  # fmt: skip
     run = PpoRun(config, folder / "policy", folder / "judge", [Prompt((Message("user", "?"),))], 1, World())
     run.prompts = [tuple(row) for row in random_tokens(64 * BATCH, PROMPT, 6)]
     iteration = 0
@@ -184,12 +194,12 @@ def our_ppo(folder: Path, epochs: int) -> Callable[[], None]:
 # TRL's.
 
 
-def trls(task: str, folder: Path, bf16: bool) -> None:
+def trls(task: str, folder: Path, peer: str) -> None:
     import torch
     import trl
     from transformers import TrainerCallback
 
-    answers = sys.stdout
+    bf16, answers = "bf16" in peer, sys.stdout
     sys.stdout = sys.stderr  # trainers print
 
     def orders() -> Iterator[int]:
@@ -229,26 +239,33 @@ def trls(task: str, folder: Path, bf16: bool) -> None:
             "disable_tqdm": True, "logging_steps": 1_000_000, "learning_rate": 1e-5,
         }  # fmt: skip
         make = {"sft": trl_sft, "reward": trl_reward, "dpo": trl_dpo}.get(task, trl_ppo)
-        trainer = make(folder, shared, 4 if task == "ppo4" else 1)
+        trainer = make(folder, shared, _way(task, peer))
         trainer.add_callback(Blocks())
         trainer.train()
 
 
-def trl_sft(folder: Path, shared: dict[str, Any], _: int) -> Any:
+def _way(task: str, peer: str) -> Any:
+    """The one choice a task leaves: how SFT packs, how many epochs PPO makes."""
+    if task == "sft":
+        return "wrapped" if peer.endswith("wrapped") else "bfd"
+    return 4 if task == "ppo4" else 1
+
+
+def trl_sft(folder: Path, shared: dict[str, Any], packing: str) -> Any:
     from datasets import Dataset
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from trl import SFTConfig, SFTTrainer
 
     rng = np.random.default_rng(2)
     rows = [{"input_ids": rng.integers(300, VOCAB, n).tolist()} for n in rng.integers(ROW // 8, ROW // 2, 4_000)]
-    config = SFTConfig(**shared, packing=True, packing_strategy=os.environ.get("TRL_PACKING", "bfd"), max_length=ROW,
+    config = SFTConfig(**shared, packing=True, packing_strategy=packing, max_length=ROW,
                        per_device_train_batch_size=ROWS, max_steps=1_000_000)  # fmt: skip
     return SFTTrainer(AutoModelForCausalLM.from_pretrained(folder / "policy"), config,
                       train_dataset=Dataset.from_list(rows),
                       processing_class=AutoTokenizer.from_pretrained(folder / "policy"))  # fmt: skip
 
 
-def trl_reward(folder: Path, shared: dict[str, Any], _: int) -> Any:
+def trl_reward(folder: Path, shared: dict[str, Any], _: Any) -> Any:
     from datasets import Dataset
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
     from trl import RewardConfig, RewardTrainer
@@ -260,7 +277,7 @@ def trl_reward(folder: Path, shared: dict[str, Any], _: int) -> Any:
                          processing_class=AutoTokenizer.from_pretrained(folder / "policy"))  # fmt: skip
 
 
-def trl_dpo(folder: Path, shared: dict[str, Any], _: int) -> Any:
+def trl_dpo(folder: Path, shared: dict[str, Any], _: Any) -> Any:
     from datasets import Dataset
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from trl import DPOConfig, DPOTrainer
@@ -308,17 +325,17 @@ def memory() -> int:
 
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("who", choices=["ours", "trl-fp32", "trl-bf16"])
+    options.add_argument("who", choices=PEERS)
     options.add_argument("task", choices=TASKS)
     options.add_argument("folder", type=Path)
     chosen = options.parse_args()
-    if chosen.who != "ours":
-        trls(chosen.task, chosen.folder, chosen.who == "trl-bf16")
+    if chosen.who.startswith("trl"):
+        trls(chosen.task, chosen.folder, chosen.who)
         return
     from chatwright.machine import prepare_process
 
     prepare_process()
-    ours(chosen.task, chosen.folder)
+    ours(chosen.task, chosen.folder, "muon" if chosen.who == "ours-muon" else "adamw")
 
 
 if __name__ == "__main__":

@@ -80,6 +80,7 @@ class ModelConfig(Section):
 class OptimConfig(Section):
     """Muon for the matrices inside the blocks, AdamW for the rest; trapezoid schedule."""
 
+    matrices: Literal["muon", "adamw"] = Field(default="muon", description="what moves the matrices inside the blocks")
     muon_lr: float = Field(default=0.02, ge=0)
     adam_lr: float = Field(default=0.015, ge=0)
     embed_lr: float = Field(default=0, ge=0, description="AdamW's for untied input embeddings; 0: adam_lr")

@@ -123,7 +123,7 @@ def test_logprobs_of_the_engine_equal_the_training_forward(changes: dict[str, An
         tokens = torch.tensor([[*request.tokens, *completion.tokens]])
         with torch.no_grad():
             hidden = engine.model.model(tokens)[0, len(request.tokens) - 1 : -1]
-            expected, _ = token_logprobs(hidden, engine.model.head, torch.tensor(completion.tokens), temperature)
+            expected = token_logprobs(hidden, engine.model.head, torch.tensor(completion.tokens), temperature)
         torch.testing.assert_close(torch.tensor(completion.logprobs), expected, atol=1e-5, rtol=1e-5)
 
 

@@ -248,8 +248,11 @@ def test_figures_are_what_they_say(tmp_path: Path) -> None:
 
     run.trainer.step = step.__get__(run.trainer)  # type: ignore[method-assign]
     rollouts, figures = run.iterate(0)
-    told = {key: sum(f[key] for f in exact) for key in ("entropy", "actions")}
-    assert figures["entropy"] == pytest.approx(told["entropy"] / told["actions"], rel=0.03)  # an estimate
+    surprise = [-logprob for c in rollouts.completions for logprob in c.logprobs]
+    assert figures["entropy"] == pytest.approx(sum(surprise) / len(surprise))
+    # The first minibatch is read by the policy that answered it.
+    assert figures["mismatch"] == pytest.approx(exact[0]["mismatch"] / exact[0]["actions"])
+    assert figures["mismatch"] < 1e-5
     assert figures["reward"] == pytest.approx(float(rollouts.scores.mean()))
     assert figures["length"] == pytest.approx(sum(len(c.tokens) for c in rollouts.completions) / 240)
     assert figures["ended"] == pytest.approx(sum(c.finish_reason == "stop" for c in rollouts.completions) / 240)

@@ -257,7 +257,7 @@ def test_rollouts_hold_what_the_equations_say(one_iteration: ppo.PpoRun) -> None
     run, config = one_iteration, one_iteration.config
     (judge,) = run.judges.models
     captured: list[Any] = []
-    run._update = lambda rollouts, iteration: captured.append(rollouts) or [{"loss": 0.0}]  # type: ignore[func-returns-value, method-assign]
+    run._update = lambda rollouts, iteration: captured.append(rollouts) or [{"mismatch": 0.0}]  # type: ignore[func-returns-value, method-assign]
     _, figures = run.iterate(0)
     (got,) = captured
     everything = []
@@ -307,8 +307,10 @@ def test_first_step_of_an_iteration_has_ratio_1(one_iteration: ppo.PpoRun) -> No
         return reports[-1]
 
     one_iteration.policy_trainer.step = step  # type: ignore[method-assign]
-    one_iteration.iterate(0)
+    _, figures = one_iteration.iterate(0)
     assert len(reports) == 3
+    assert 0 < figures["mismatch"] < 1e-5  # of the first step: the sampler's forward pass against the training one
+    assert figures["mismatch"] == pytest.approx(reports[0].figures["mismatch"])
     assert reports[0].figures["approx_kl"] == pytest.approx(0.0, abs=1e-6)
     assert reports[0].figures["clip_fraction"] == 0.0
     assert reports[-1].figures["approx_kl"] > 1e-6

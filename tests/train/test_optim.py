@@ -16,7 +16,7 @@ def test_orthogonalised_matrix_is_near_the_polar_factor(shape: tuple[int, int]) 
     """Five steps bring every singular value above 1/200 of the norm into [0.7, 1.15]; U V^T comes from numpy."""
     matrix = np.random.default_rng(sum(shape)).standard_normal(shape)
     u, _, vt = np.linalg.svd(matrix, full_matrices=False)
-    got = orthogonalise(torch.tensor(matrix, dtype=torch.float32)).double().numpy()
+    got = orthogonalise(torch.tensor(matrix, dtype=torch.float32)[None])[0].double().numpy()
     values = np.linalg.svd(got, compute_uv=False)
     assert values.min() > 0.7
     assert values.max() < 1.15
@@ -31,7 +31,7 @@ def test_singular_values_down_to_a_thousandth_are_lifted() -> None:
     u, _ = np.linalg.qr(rng.standard_normal((32, 32)))
     v, _ = np.linalg.qr(rng.standard_normal((32, 32)))
     wanted = np.geomspace(1.0, 3e-3, 32)
-    got = orthogonalise(torch.tensor(u @ np.diag(wanted) @ v.T, dtype=torch.float32))
+    got = orthogonalise(torch.tensor(u @ np.diag(wanted) @ v.T, dtype=torch.float32)[None])[0]
     values = torch.linalg.svdvals(got)
     assert float(values.min()) > 0.7
     assert float(values.max()) < 1.15
@@ -40,7 +40,7 @@ def test_singular_values_down_to_a_thousandth_are_lifted() -> None:
 def test_stacked_matrices_are_independent() -> None:
     stack = torch.randn(3, 8, 12, generator=torch.Generator().manual_seed(1))
     torch.testing.assert_close(
-        orthogonalise(stack), torch.stack([orthogonalise(m) for m in stack]), atol=1e-5, rtol=1e-5
+        orthogonalise(stack), torch.cat([orthogonalise(m[None]) for m in stack]), atol=1e-5, rtol=1e-5
     )
     torch.testing.assert_close(orthogonalise(stack * 1e-3), orthogonalise(stack), atol=1e-3, rtol=0)
     assert torch.equal(orthogonalise(torch.zeros(1, 4, 4)), torch.zeros(1, 4, 4))
@@ -111,6 +111,17 @@ def test_every_parameter_has_one_optimiser() -> None:
     assert muon.param_groups[0]["peak_lr"] == 0.5
     assert adam.param_groups[0]["peak_lr"] == 0.25
     assert adam.param_groups[0]["weight_decay"] == 0.0
+
+
+def test_adamw_takes_the_matrices_too_where_it_is_told() -> None:
+    model = random_decoder()
+    (adam,) = build_optimizers(model, OptimConfig(matrices="adamw", adam_lr=0.25, weight_decay=0.125))
+    names = {id(p): name for name, p in model.named_parameters()}
+    assert isinstance(adam, torch.optim.AdamW)
+    assert sorted(names[id(p)] for g in adam.param_groups for p in g["params"]) == sorted(names.values())
+    shrunk = {names[id(p)] for g in adam.param_groups if g["weight_decay"] for p in g["params"]}
+    assert shrunk == {name for name in names.values() if name.endswith("proj.weight")}
+    assert {g["peak_lr"] for g in adam.param_groups} == {0.25}
 
 
 def test_embeddings_have_a_rate_of_their_own_only_where_they_are_not_the_head() -> None:

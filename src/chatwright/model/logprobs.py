@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-CHUNK_LOGITS = 1 << 21
-"""Numbers in one chunk of logits: 8 MB of float32, about what a second-level cache and its neighbour hold."""
+CHUNK_LOGITS = 1 << 20
+"""Numbers in one chunk of logits: 4 MB of float32, about what a second-level cache and its neighbour hold."""
 
 
 def _chunks(hidden_ND: Tensor, head_VD: Tensor) -> Iterator[tuple[slice, Tensor, Tensor]]:
@@ -68,33 +68,26 @@ class _CrossEntropy(torch.autograd.Function):
 
 class _TokenLogprobs(torch.autograd.Function):
     @staticmethod
-    def forward(
-        ctx: Any, hidden_ND: Tensor, head_VD: Tensor, targets_N: Tensor, temperature: float
-    ) -> tuple[Tensor, Tensor]:
+    def forward(ctx: Any, hidden_ND: Tensor, head_VD: Tensor, targets_N: Tensor, temperature: float) -> Tensor:
         head = head_VD.to(hidden_ND.dtype)
         logprobs = torch.empty(len(targets_N), dtype=torch.float32, device=hidden_ND.device)
-        entropies, norms = torch.empty_like(logprobs), torch.empty_like(logprobs)
         for rows, product, logits in _chunks(hidden_ND, head):
-            logits.copy_(torch.mm(hidden_ND[rows], head.T, out=product)).div_(temperature)
-            norms[rows] = logits.logsumexp(-1)
-            logprobs[rows] = logits.gather(-1, targets_N[rows, None])[:, 0] - norms[rows]
-            probabilities = (logits - norms[rows, None]).exp_()
-            entropies[rows] = norms[rows] - probabilities.mul_(logits).sum(-1)
-        ctx.save_for_backward(hidden_ND, head_VD, targets_N, norms)
+            whole = logits.copy_(torch.mm(hidden_ND[rows], head.T, out=product)).div_(temperature).log_softmax(-1)
+            logprobs[rows] = whole.gather(-1, targets_N[rows, None])[:, 0]
+        ctx.save_for_backward(hidden_ND, head_VD, targets_N)
         ctx.temperature = temperature
-        ctx.mark_non_differentiable(entropies)
-        return logprobs, entropies
+        return logprobs
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None, None]:
-        hidden_ND, head_VD, targets_N, norms = ctx.saved_tensors
+        hidden_ND, head_VD, targets_N = ctx.saved_tensors
         head = head_VD.to(hidden_ND.dtype)
         grad_hidden, grad_head = torch.empty_like(hidden_ND), torch.zeros_like(head_VD, dtype=torch.float32)
         for rows, product, logits in _chunks(hidden_ND, head):
             upstream = grads[0][rows, None] / ctx.temperature
             logits.copy_(torch.mm(hidden_ND[rows], head.T, out=product)).div_(ctx.temperature)
-            logits.sub_(norms[rows, None]).exp_().mul_(-upstream).scatter_add_(-1, targets_N[rows, None], upstream)
-            torch.mm(product.copy_(logits), head, out=grad_hidden[rows])
+            slope = logits.softmax(-1).mul_(-upstream).scatter_add_(-1, targets_N[rows, None], upstream)
+            torch.mm(product.copy_(slope), head, out=grad_hidden[rows])
             _add_product(grad_head, product, hidden_ND[rows])
         return grad_hidden, grad_head.to(head_VD.dtype), None, None
 
@@ -104,12 +97,10 @@ def cross_entropy(hidden_ND: Tensor, head_VD: Tensor, targets_N: Tensor, weights
     return _CrossEntropy.apply(hidden_ND, head_VD, targets_N, weights_N)
 
 
-def token_logprobs(
-    hidden_ND: Tensor, head_VD: Tensor, targets_N: Tensor, temperature: float = 1.0
-) -> tuple[Tensor, Tensor]:
-    """(log-probability of each target, entropy of each distribution), both float32 N, in nats.
+def token_logprobs(hidden_ND: Tensor, head_VD: Tensor, targets_N: Tensor, temperature: float = 1.0) -> Tensor:
+    """Log-probability of each target, float32 N, in nats.
 
-    The distribution is softmax(logits / temperature), the one the sampler draws from. Log-probabilities carry a
-    gradient, entropies do not. This is the one log-probability function of training, rollouts and evaluation.
+    The distribution is softmax(logits / temperature), the one the sampler draws from. This is the one log-probability
+    function of training, rollouts and evaluation.
     """
     return _TokenLogprobs.apply(hidden_ND, head_VD, targets_N, temperature)

@@ -89,7 +89,7 @@ class EngineCritic:
         width = max((len(e.tokens) for e in examples), default=1)
         for order, batch in passes(examples, width, MICRO_TOKENS):
             hidden, targets, _ = predicted(model, batch.to(str(model.head.device)))
-            told = [token_logprobs(hidden, model.head, torch.full_like(targets, t))[0] for t in spelled]
+            told = [token_logprobs(hidden, model.head, torch.full_like(targets, t)) for t in spelled]
             logprobs = torch.stack(told, dim=-1).double()
             first, mass = logprobs.softmax(-1)[:, 0].tolist(), logprobs.exp().sum(-1).tolist()
             for index, p, m in zip(order, first, mass, strict=True):

@@ -27,7 +27,7 @@ from chatwright.model.checkpoint import checkpoint_files, load_checkpoint
 from chatwright.model.decoder import Decoder
 from chatwright.model.logprobs import token_logprobs
 from chatwright.model.lora import adapt
-from chatwright.model.packing import Example, Packed, best_fit, deal, pack, passes, predicted
+from chatwright.model.packing import Example, Packed, cheapest_rows, deal, pack, pack_groups, passes, predicted
 from chatwright.progress import Progress
 from chatwright.records import Comparison, content_id
 from chatwright.train.answers import answer_example
@@ -67,7 +67,8 @@ class PreferenceSet:
 
 @dataclass(frozen=True, slots=True)
 class PairBatch:
-    """The answers of several prompts, packed once each, whatever number of pairs they stand in.
+    """The answers of several prompts, each packed once behind a prompt that stands there once, whatever number of pairs
+    they stand in.
 
     `reference` holds a log-probability per answer, N; `pairs` indexes of (better, worse), P 2; `weights`, P, share
     the weight of a prompt among its pairs; `baseline` is that of KTO for the whole step.
@@ -122,23 +123,23 @@ def _strangers(template: ChatTemplate, comparisons: Sequence[Comparison], limit:
 def batch_groups(data: PreferenceSet, chosen: Sequence[Group], reference: Tensor, width: int) -> PairBatch:
     """The batch of the groups `chosen`."""
     indexes = [i for g in chosen for i in range(g.first, g.first + g.count)]
-    pairs, weights, first = [], [], 0
+    pairs, weights, members, first = [], [], [], 0
     for group in chosen:
         share = group.weight / len(group.pairs)
         for better, worse, right in group.pairs:
             # The expected loss under a soft label: both orders, each with its probability.
             pairs += [(first + better, first + worse), (first + worse, first + better)][: 1 if right == 1 else 2]
             weights += [share * right, share * (1 - right)][: 1 if right == 1 else 2]
+        members.append(range(first, first + group.count))
         first += group.count
-    examples = [data.answers[i] for i in indexes]
-    packed = pack(examples, best_fit([len(e.tokens) for e in examples], width))
+    packed = pack_groups([data.answers[i] for i in indexes], members, width)
     return PairBatch(packed, reference[torch.tensor(indexes)], torch.tensor(pairs), torch.tensor(weights))
 
 
 def sequence_logprobs(model: Decoder, batch: Packed, dtype: torch.dtype) -> Tensor:
     """Log-probability of the weighted tokens of each packed sequence, summed, N."""
     hidden, targets, _ = predicted(model, batch, dtype)
-    logprobs, _ = token_logprobs(hidden, model.head, targets)
+    logprobs = token_logprobs(hidden, model.head, targets)
     owner = batch.documents[batch.weights != 0]
     return torch.zeros(len(batch.rows), device=logprobs.device).index_add(0, owner, logprobs)
 
@@ -190,7 +191,7 @@ def baseline(trainer: Trainer, examples: Sequence[Example], reference: Tensor, w
     def gains(model: Decoder, batch: Packed) -> tuple[Tensor, dict[str, float]]:
         return sequence_logprobs(model, batch, dtype).sum(), {}
 
-    packed = pack(examples, best_fit([len(e.tokens) for e in examples], width)).to(trainer.world.device)
+    packed = pack(examples, cheapest_rows([len(e.tokens) for e in examples], width)).to(trainer.world.device)
     total = float(trainer.measure(gains, packed)[0]) - float(reference.sum())
     total, count = trainer.world.sum([total, len(examples)])
     return max(0.0, total / count)

@@ -123,7 +123,7 @@ class GoldMonitor:
             gold=by_unit(gold, self.units),
             proxy=by_unit(said.scores.tolist(), self.units),
             kl=said.kl_per_answer,
-            entropy=-float((said.logprobs * said.mask).sum()) / tokens,
+            entropy=said.entropy,
             length=tokens / len(self.tokens),
             ended=float(said.ended.float().mean()),
             disagreement=float(said.disagreement.mean()),

@@ -131,11 +131,9 @@ class GrpoRun:
         actions = sum(r.figures["actions"] * r.weight for r in reports)
         figures = {
             "reward": float(rollouts.scores.mean()),
-            "mismatch": rollouts.mismatch,
             "no_variance": float(without_variance(groups).float().mean()),
             "kl": rollouts.kl_per_answer,
-            # The mean surprise of what was drawn is the entropy, over all answers and at no cost.
-            "entropy": -float((rollouts.logprobs * rollouts.mask).sum() / lengths.sum()),
+            "entropy": rollouts.entropy,
             "length": float(lengths.mean()),
             "ended": float(rollouts.ended.float().mean()),
             "loss": float(np.mean([r.loss for r in reports])) if reports else 0.0,
@@ -143,6 +141,7 @@ class GrpoRun:
                 key: sum(r.figures[key] * r.weight for r in reports) / actions if reports else 0.0
                 for key in ("clip_fraction", "approx_kl")
             },
+            **({"mismatch": reports[0].figures["mismatch"] / reports[0].figures["actions"]} if reports else {}),
             "steps": float(len(reports)),
             "tokens_per_second": float(lengths.sum()) / (time.monotonic() - started),
             "collect_seconds": collected - started,
@@ -165,7 +164,7 @@ class GrpoRun:
         )
         return GroupRollouts(
             sampled.examples, sampled.completions, sampled.logprobs, sampled.reference, sampled.mask,
-            sampled.mismatch, scores, advantages.flatten(),
+            scores, advantages.flatten(),
         )  # fmt: skip
 
     def _scores(self, sampled: Sampled, prompts: Sequence[Prompt]) -> Tensor:

@@ -194,7 +194,7 @@ class Trainer:
             kind, _, rest = full_key.partition("/")
             key, _, owner = rest.partition("/")
             if kind == "optim" and owner == name:
-                placed = value if value.ndim == 0 else _placed(value, parameter)
+                placed = value.to(parameter.device) if value.ndim == 0 else _placed(value, parameter)
                 optimizer.state[parameter][key] = placed
 
 

@@ -1,4 +1,4 @@
-"""Muon for the matrices inside the blocks, AdamW for everything else, one trapezoid schedule for both.
+"""Muon for the matrices inside the blocks, AdamW for everything else (or for all), one trapezoid schedule for both.
 
 Muon (Jordan 2024) replaces a matrix gradient by the nearest orthogonal matrix of its momentum. The polar factor is
 found by five steps of Polar Express (Amsel et al. 2025), which needs only multiplications; matrices of one shape go
@@ -40,7 +40,7 @@ def orthogonalise(matrices: Tensor) -> Tensor:
     x = x / (x.norm(dim=(-2, -1), keepdim=True) * 1.02 + 1e-7)
     for a, b, c in (*((a / SAFETY, b / SAFETY**3, c / SAFETY**5) for a, b, c in POLAR_EXPRESS[:-1]), POLAR_EXPRESS[-1]):
         gram = x @ x.mT
-        x = a * x + (b * gram + c * gram @ gram) @ x
+        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)  # a x + (b g + c g g) x
     return x.mT if tall else x
 
 
@@ -103,6 +103,7 @@ def build_optimizers(
 ) -> list[torch.optim.Optimizer]:
     """[Muon over the block matrices, AdamW over embeddings, heads, norms, biases and adapters]; frozen weights in none.
 
+    With `matrices="adamw"` AdamW takes the block matrices too, at its own rate. Weight decay shrinks only these.
     Where the shape does not tie them, input embeddings have a rate of their own: a row is only moved by the tokens that
     show it, and may be moved far (nanochat does the same). The rate is meant for embeddings as large as ours are at
     first; an imported model whose embeddings are smaller gets as much less.
@@ -119,10 +120,13 @@ def build_optimizers(
         else:
             rest.append(parameter)
     groups = [{"params": rest}, *({"params": [e], "lr": config.embed_lr * _size(e)} for e in embeddings)]
+    muon = matrices and config.matrices == "muon"
+    if matrices and not muon:
+        groups.append({"params": matrices, "weight_decay": config.weight_decay})
     betas = (config.adam_beta1, 0.95)
-    adam = torch.optim.AdamW(groups, lr=config.adam_lr, betas=betas, eps=1e-8, weight_decay=0.0, foreach=True)
+    adam = torch.optim.AdamW(groups, lr=config.adam_lr, betas=betas, eps=1e-8, weight_decay=0.0, fused=True)
     optimizers: list[torch.optim.Optimizer] = [adam]
-    if matrices:
+    if muon:
         optimizers.insert(0, Muon(matrices, config.muon_lr, config.muon_momentum, config.weight_decay, dtype))
     for optimizer in optimizers:
         for group in optimizer.param_groups:

@@ -15,7 +15,7 @@ from chatwright.errors import ConfigError, InputError
 from chatwright.model.chat import ChatTemplate
 from chatwright.model.decoder import Decoder
 from chatwright.model.logprobs import token_logprobs
-from chatwright.model.packing import Packed, best_fit, pack, predicted
+from chatwright.model.packing import Packed, cheapest_rows, pack, predicted
 from chatwright.records import Prompt
 from chatwright.train.losses import ppo_policy_loss
 from chatwright.train.rollouts import Sampled
@@ -48,7 +48,7 @@ def pack_actions(
 ) -> tuple[Packed, list[Tensor]]:
     """The answers `chosen`, packed, and each of `arrays` (N T) as one number per action, A."""
     examples = [sampled.examples[i] for i in chosen]
-    rows = best_fit([len(e.tokens) for e in examples], width)
+    rows = cheapest_rows([len(e.tokens) for e in examples], width)
     order = torch.tensor([chosen[i] for row in rows for i in row])
     actions = sampled.mask[order] != 0
     return pack(examples, rows).to(device), [array[order][actions].to(device) for array in arrays]
@@ -76,13 +76,17 @@ def clipped_policy_loss(
     old_logprobs: Tensor,
     advantages: Tensor,
 ) -> tuple[Tensor, Tensor, dict[str, float]]:
-    """(clipped loss A, log-probabilities A with their gradient, figures summed over the actions)."""
+    """(clipped loss A, log-probabilities A with their gradient, figures summed over the actions).
+
+    `mismatch` is how far the log-probabilities are from the old ones: before the first step of an iteration that is the
+    difference between the sampler's forward pass and this one.
+    """
     hidden, targets, _ = predicted(model, packed, dtype)
-    logprobs, entropy = token_logprobs(hidden, model.head, targets, config.temperature)
+    logprobs = token_logprobs(hidden, model.head, targets, config.temperature)
     each, ratio = ppo_policy_loss(logprobs, old_logprobs, advantages, config.clip_range)
     figures = {
         "clip_fraction": float(((ratio - 1.0).abs() > config.clip_range).float().sum()),
         "approx_kl": float((ratio - 1.0 - ratio.log()).sum()),
-        "entropy": float(entropy.sum()),
+        "mismatch": float((logprobs.detach() - old_logprobs).abs().sum()),
     }
     return each, logprobs, figures

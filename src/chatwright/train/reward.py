@@ -1,9 +1,10 @@
 """The reward model: a number per answer, learned from rankings.
 
 All K answers to one prompt are one batch element (Ouyang et al. 2022, eq. 1): K forward passes give K(K-1)/2
-comparisons, and no answer is seen more than once per epoch. Where annotators ticked a rubric too (helpful, true, safe,
-clear), a second head learns its marks on the way: a mark tells more of an answer than the noisy order of two, and the
-trunk is shared (Wang et al. 2024, HelpSteer2). The head is thrown away; the order alone makes the reward.
+comparisons, and no answer is seen more than once per epoch; the prompt, and whatever else the answers begin with, is
+read once. Where annotators ticked a rubric too (helpful, true, safe, clear), a second head learns its marks on the way:
+a mark tells more of an answer than the noisy order of two, and the trunk is shared (Wang et al. 2024, HelpSteer2). The
+head is thrown away; the order alone makes the reward.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from chatwright.errors import InputError
 from chatwright.machine import compute_dtype
 from chatwright.model.chat import ChatTemplate
 from chatwright.model.checkpoint import load_shape, load_template
-from chatwright.model.packing import Example, Packed, best_fit, deal, pack
+from chatwright.model.packing import Example, Packed, deal, pack_groups
 from chatwright.model.tokenizer import Tokenizer
 from chatwright.progress import Progress
 from chatwright.records import Comparison
@@ -127,15 +128,16 @@ def split(comparisons: Sequence[Comparison], fraction: float) -> tuple[list[Comp
 
 def batch_groups(groups: Sequence[Group], width: int, rubric: Rubric | None = None) -> GroupBatch:
     examples = [Example(a, [0.0] * len(a)) for g in groups for a in g.answers]
-    pairs, labels, weights, shares, marks, first = [], [], [], [], [], 0
+    pairs, labels, weights, shares, marks, members, first = [], [], [], [], [], [], 0
     for group in groups:
         labels += group.labels
         pairs += [(first + better, first + worse) for better, worse in group.pairs]
         weights += [group.weight / len(group.pairs)] * len(group.pairs)
         shares += [group.weight / len(group.answers)] * len(group.answers)
         marks += rubric.standardised(group) if rubric else []
+        members.append(range(first, first + len(group.answers)))
         first += len(group.answers)
-    packed = pack(examples, best_fit([len(e.tokens) for e in examples], width))
+    packed = pack_groups(examples, members, width)
     return GroupBatch(
         packed, torch.tensor(pairs), torch.tensor(labels), torch.tensor(weights), sum(g.weight for g in groups),
         torch.tensor(marks) if rubric else None, torch.tensor(shares),

@@ -25,8 +25,8 @@ from chatwright.train.scoring import ScoringModel
 class Sampled:
     """N answers with T = the longest one's actions; arrays N T are 0 beyond each answer's own length.
 
-    `examples` hold prompt and answer, weighted on the answer; `logprobs` are the policy's, `reference` the SFT model's;
-    `mismatch` is the mean distance between the sampler's log-probabilities and `logprobs`.
+    `examples` hold prompt and answer, weighted on the answer; `logprobs` are those the sampler drew with, `reference`
+    the SFT model's.
     """
 
     examples: list[Example]
@@ -34,7 +34,6 @@ class Sampled:
     logprobs: Tensor
     reference: Tensor
     mask: Tensor
-    mismatch: float
 
     @property
     def ended(self) -> Tensor:
@@ -50,6 +49,11 @@ class Sampled:
     def kl_per_answer(self) -> float:
         """The mean of `kl`: an unbiased estimate that may dip below 0."""
         return float(self.kl.mean())
+
+    @property
+    def entropy(self) -> float:
+        """Nats a token: the mean surprise of what was drawn, an unbiased estimate at no cost."""
+        return -float((self.logprobs * self.mask).sum() / self.mask.sum())
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +93,7 @@ def action_logprobs(
     out = torch.zeros(len(examples), steps)
     for order, batch in passes(examples, width, config.micro_tokens):
         hidden, targets, _ = predicted(model, batch.to(str(model.head.device)), dtype)
-        logprobs, _ = token_logprobs(hidden, model.head, targets, config.temperature)
+        logprobs = token_logprobs(hidden, model.head, targets, config.temperature)
         _scatter(out, order, examples, logprobs.cpu())
     return out
 
@@ -128,8 +132,8 @@ def draw_answers(
 ) -> Sampled:
     """One answer to each of `prompts` with its log-probabilities under the policy and the reference.
 
-    In float32 the sampler's own log-probabilities serve as the old ones (they equal the training forward to 1e-5,
-    tested); in bfloat16 they are recomputed with the training forward.
+    Those of the policy are the sampler's own: the answers were drawn with them and nothing else. They are float32 and
+    equal the training forward to 1e-5 (tested); one in bfloat16 is off by its rounding, which the update reports.
     """
     completions = sample_answers(engine, prompts, config, seeds)
     examples = [
@@ -139,16 +143,12 @@ def draw_answers(
     lengths = torch.tensor([len(c.tokens) for c in completions])
     steps, width = int(lengths.max()), packed_width(examples, config)
     mask = (torch.arange(steps) < lengths[:, None]).float()
-    sampler = torch.zeros(len(examples), steps)
+    logprobs = torch.zeros(len(examples), steps)
     for row, completion in enumerate(completions):
-        sampler[row, : len(completion.logprobs)] = torch.tensor(completion.logprobs)
-    logprobs = sampler
-    if dtype != torch.float32:
-        logprobs = action_logprobs(engine.model, examples, config, width, steps, dtype)
-    mismatch = float(((logprobs - sampler).abs() * mask).sum() / mask.sum())
+        logprobs[row, : len(completion.logprobs)] = torch.tensor(completion.logprobs)
     with unadapted(reference):
         reference_logprobs = action_logprobs(reference, examples, config, width, steps, dtype)
-    return Sampled(examples, completions, logprobs, reference_logprobs, mask, mismatch)
+    return Sampled(examples, completions, logprobs, reference_logprobs, mask)
 
 
 def packed_width(examples: Sequence[Example], config: RolloutConfig) -> int:
@@ -188,7 +188,7 @@ def answer_and_score(
     sampled = draw_answers(engine, reference, prompts, config, seeds, dtype)
     scores, disagreement = judged(judges, sampled, engine.template, config, dtype)
     return Scored(
-        sampled.examples, sampled.completions, sampled.logprobs, sampled.reference, sampled.mask, sampled.mismatch,
+        sampled.examples, sampled.completions, sampled.logprobs, sampled.reference, sampled.mask,
         penalised(scores, sampled, config), disagreement,
     )  # fmt: skip
 
@@ -210,7 +210,6 @@ def collect(
     rewards = token_rewards(said.logprobs, said.reference, said.scores, said.mask, kl_coef)
     advantages, returns = gae(rewards, values, said.mask, config.gamma, config.gae_lambda)
     return Rollouts(
-        said.examples, said.completions, said.logprobs, said.reference, said.mask, said.mismatch, said.scores,
-        said.disagreement,
+        said.examples, said.completions, said.logprobs, said.reference, said.mask, said.scores, said.disagreement,
         values, whiten(advantages, said.mask), returns,
     )  # fmt: skip
