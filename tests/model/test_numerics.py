@@ -80,6 +80,20 @@ def test_token_logprobs_and_gradients_equal_float64(temperature: float) -> None:
         torch.testing.assert_close(mine.grad.double(), other.grad, atol=3e-5, rtol=1e-4)
 
 
+@pytest.mark.usefixtures("chunked")
+def test_kept_logits_give_the_gradients_of_recomputed_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    hidden, head, targets, upstream = problem(seed=1)
+    found = []
+    for kept in (1 << 25, 0):
+        monkeypatch.setattr(module, "KEPT_LOGITS", kept)
+        ours = hidden.bfloat16().requires_grad_(), head.float().requires_grad_()
+        logprobs = token_logprobs(*ours, targets, 0.7)
+        (logprobs * upstream.float()).sum().backward()
+        found.append((logprobs.detach(), *(t.grad for t in ours)))
+    for mine, other in zip(*found, strict=True):
+        assert torch.equal(mine, other)
+
+
 def test_logits_far_from_zero_do_not_overflow() -> None:
     hidden, head, targets, weights = (t.float() if t.is_floating_point() else t for t in problem())
     loss = cross_entropy(hidden * 1e4, head * 1e2, targets, weights)

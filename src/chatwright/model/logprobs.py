@@ -17,18 +17,27 @@ CHUNK_LOGITS = 1 << 20
 """Numbers in one chunk of logits: 4 MB of float32, about what a second-level cache and its neighbour hold."""
 
 
-def _chunks(hidden_ND: Tensor, head_VD: Tensor) -> Iterator[tuple[slice, Tensor, Tensor]]:
+KEPT_LOGITS = 1 << 25
+"""Up to so many bfloat16 logits are kept from the forward to the backward pass instead of multiplied again: 64 MB."""
+
+
+def _chunks(
+    hidden_ND: Tensor, head_VD: Tensor, kept_NV: Tensor | None = None
+) -> Iterator[tuple[slice, Tensor, Tensor]]:
     """(rows, space for their logits as multiplied, the same in float32), chunk by chunk.
 
-    The space is one and the same for all chunks, so that it stays in cache; in float32 both are one tensor.
+    The space is one and the same for all chunks, so that it stays in cache, or that of `kept_NV`; in float32 both are
+    one tensor.
     """
     tokens, vocab = len(hidden_ND), len(head_VD)
     size = max(1, min(tokens, CHUNK_LOGITS // vocab))
-    product = hidden_ND.new_empty(size, vocab)
-    logits = product if product.dtype == torch.float32 else product.new_empty(size, vocab, dtype=torch.float32)
+    product = hidden_ND.new_empty(size, vocab) if kept_NV is None else kept_NV
+    single = kept_NV is None and product.dtype == torch.float32
+    logits = product if single else product.new_empty(size, vocab, dtype=torch.float32)
     for start in range(0, tokens, size):
-        count = min(size, tokens - start)
-        yield slice(start, start + count), product[:count], logits[:count]
+        rows = slice(start, min(start + size, tokens))
+        count = rows.stop - start
+        yield rows, product[:count] if kept_NV is None else kept_NV[rows], logits[:count]
 
 
 def _add_product(sum_VD: Tensor, left_NV: Tensor, right_ND: Tensor) -> None:
@@ -71,21 +80,25 @@ class _TokenLogprobs(torch.autograd.Function):
     def forward(ctx: Any, hidden_ND: Tensor, head_VD: Tensor, targets_N: Tensor, temperature: float) -> Tensor:
         head = head_VD.to(hidden_ND.dtype)
         logprobs = torch.empty(len(targets_N), dtype=torch.float32, device=hidden_ND.device)
-        for rows, product, logits in _chunks(hidden_ND, head):
+        learning = any(ctx.needs_input_grad) and hidden_ND.dtype == torch.bfloat16
+        keep = learning and len(hidden_ND) * len(head) <= KEPT_LOGITS
+        kept = hidden_ND.new_empty(len(hidden_ND), len(head)) if keep else None
+        for rows, product, logits in _chunks(hidden_ND, head, kept):
             whole = logits.copy_(torch.mm(hidden_ND[rows], head.T, out=product)).div_(temperature).log_softmax(-1)
             logprobs[rows] = whole.gather(-1, targets_N[rows, None])[:, 0]
-        ctx.save_for_backward(hidden_ND, head_VD, targets_N)
+        ctx.save_for_backward(hidden_ND, head_VD, targets_N, kept)
         ctx.temperature = temperature
         return logprobs
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None, None]:
-        hidden_ND, head_VD, targets_N = ctx.saved_tensors
+        hidden_ND, head_VD, targets_N, kept = ctx.saved_tensors
         head = head_VD.to(hidden_ND.dtype)
         grad_hidden, grad_head = torch.empty_like(hidden_ND), torch.zeros_like(head_VD, dtype=torch.float32)
-        for rows, product, logits in _chunks(hidden_ND, head):
+        for rows, product, logits in _chunks(hidden_ND, head, kept):
             upstream = grads[0][rows, None] / ctx.temperature
-            logits.copy_(torch.mm(hidden_ND[rows], head.T, out=product)).div_(ctx.temperature)
+            again = product if kept is not None else torch.mm(hidden_ND[rows], head.T, out=product)
+            logits.copy_(again).div_(ctx.temperature)
             slope = logits.softmax(-1).mul_(-upstream).scatter_add_(-1, targets_N[rows, None], upstream)
             torch.mm(product.copy_(slope), head, out=grad_hidden[rows])
             _add_product(grad_head, product, hidden_ND[rows])
