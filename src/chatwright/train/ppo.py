@@ -265,6 +265,7 @@ def run(
             restore_best(state, monitor.verdict.best, ppo.policy)
             stage.warn(monitor.report()["said"])
     figures = {**_outcome(curve, monitor), "iterations": step, "curve": curve,
+               "skipped_steps": ppo.policy_trainer.skipped + ppo.value_trainer.skipped,
                "seconds": round(ppo.policy_trainer.seconds + ppo.value_trainer.seconds, 2)}  # fmt: skip
     return finish_model(
         out, ppo.policy_trainer, lambda weights: save_tuned(out, start, weights, config.lora), kind="ppo", name="ppo",
