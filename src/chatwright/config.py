@@ -195,9 +195,17 @@ class PpoConfig(RolloutConfig):
     rollouts: int = Field(default=128, gt=0, description="responses sampled per iteration")
     kl_target: float = Field(default=0, ge=0, description="nats an answer that the price is adapted to; 0: fixed price")
     kl_horizon: int = Field(default=1280, gt=0, description="answers over which the price adapts: ten batches")
+    value: Literal["separate", "shared"] = Field(
+        default="separate", description="a value model that began as the reward model, or a head on the policy's trunk"
+    )
     value_clip: float = Field(default=0.2, gt=0)
+    value_coef: float = Field(default=0.1, gt=0, description="weight of the value loss where the trunk is shared")
     gamma: float = Field(default=1.0, gt=0, le=1)
     gae_lambda: float = Field(default=0.95, ge=0, le=1)
+    cut: Literal["penalise", "bootstrap"] = Field(
+        default="penalise",
+        description="an answer cut at max_tokens pays missing_end_penalty, or counts what the value model expects",
+    )
     ptx_coef: float = Field(
         default=0.25, ge=0, description="weight of rehearsed demonstrations, where given; 0: plain PPO"
     )

@@ -39,6 +39,7 @@ class Job:
 TRAINED = [
     Job("pretrain", "ddp", changes=UNEVEN), Job("pretrain", "fsdp", changes=UNEVEN), Job("sft", "ddp"),
     Job("sft", "fsdp"), Job("reward", "ddp"), Job("ppo", "ddp"), Job("grpo", "ddp"),
+    Job("ppo", "ddp", changes={"value": "shared"}),
     Job("grpo", "ddp", changes={"kl_coef": 0.0}), Job("dpo", "ddp"), Job("dpo", "fsdp"),
 ]  # fmt: skip
 KILLED = [Job("pretrain", "ddp", kill_at=5), Job("pretrain", "fsdp", kill_at=5)]

@@ -97,6 +97,8 @@ def test_value_loss_element_by_element() -> None:
 
 
 LENGTHS = [6, 1, 4, 6]
+AFTER = [0.7, -2.0, 0.0, 5.0]
+"""Values behind episodes that were cut."""
 
 
 def episodes() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -106,13 +108,14 @@ def episodes() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     return torch.tensor(rng.standard_normal((4, 6)) * 3), torch.tensor(rng.standard_normal((4, 6)) * 3), mask
 
 
+@pytest.mark.parametrize("ended", [True, False])
 @pytest.mark.parametrize(("gamma", "lam"), [(1.0, 0.95), (0.9, 0.5), (1.0, 1.0), (0.99, 0.0)])
-def test_advantages_are_the_double_sum_of_the_definition(gamma: float, lam: float) -> None:
-    """A_t = sum_l (gamma lam)^l delta_{t+l}, delta_t = r_t + gamma V_{t+1} - V_t, V = 0 after the end."""
+def test_advantages_are_the_double_sum_of_the_definition(gamma: float, lam: float, ended: bool) -> None:
+    """A_t = sum_l (gamma lam)^l delta_{t+l}, delta_t = r_t + gamma V_{t+1} - V_t; V after the end is 0 or given."""
     rewards, values, mask = episodes()
-    advantages, returns = gae(rewards, values, mask, gamma, lam)
+    advantages, returns = gae(rewards, values, mask, gamma, lam, None if ended else torch.tensor(AFTER, dtype=torch.float64))
     for n, length in enumerate(LENGTHS):
-        after = [float(values[n, t]) for t in range(length)] + [0.0]
+        after = [float(values[n, t]) for t in range(length)] + [0.0 if ended else AFTER[n]]
         for t in range(6):
             if t >= length:
                 assert float(advantages[n, t]) == float(returns[n, t]) == 0.0

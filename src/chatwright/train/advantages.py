@@ -21,19 +21,22 @@ def token_rewards(
     return rewards
 
 
-def gae(rewards_NT: Tensor, values_NT: Tensor, mask_NT: Tensor, gamma: float, lam: float) -> tuple[Tensor, Tensor]:
+def gae(
+    rewards_NT: Tensor, values_NT: Tensor, mask_NT: Tensor, gamma: float, lam: float, after_N: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """Generalised advantage estimates and returns (advantage + value). Schulman et al. 2016, eq. 16.
 
-    Episodes end with their last action: the value after it is 0, whatever the arrays hold there.
+    Episodes end with their last action: the value behind it is 0, whatever the arrays hold there, or that of `after_N`
+    where an episode was cut and would have gone on.
     """
     rewards, values = rewards_NT * mask_NT, values_NT * mask_NT
     advantages = torch.zeros_like(rewards)
     running = torch.zeros_like(rewards[:, 0])
-    following = torch.zeros_like(running)
+    following = torch.zeros_like(running) if after_N is None else after_N
     for t in range(rewards.shape[1] - 1, -1, -1):
         delta = rewards[:, t] + gamma * following - values[:, t]
         running = (delta + gamma * lam * running) * mask_NT[:, t]
-        following = values[:, t]
+        following = torch.where(mask_NT[:, t] != 0, values[:, t], following)
         advantages[:, t] = running
     return advantages, (advantages + values) * mask_NT
 

@@ -26,7 +26,7 @@ from chatwright.machine import compute_dtype
 from chatwright.model.checkpoint import load_checkpoint, load_decoder
 from chatwright.model.decoder import Decoder
 from chatwright.model.lora import adapt
-from chatwright.model.packing import Packed, deal
+from chatwright.model.packing import Packed, deal, predicted
 from chatwright.progress import Progress
 from chatwright.records import Prompt
 from chatwright.train.distributed import World
@@ -77,8 +77,9 @@ def group_loss(config: GrpoConfig, dtype: torch.dtype) -> Any:
     kl_coef = config.kl_coef if config.kl_in == "loss" else 0.0
 
     def loss(model: Decoder, batch: GroupMinibatch) -> tuple[Tensor, dict[str, float]]:
+        hidden, targets, _ = predicted(model, batch.packed, dtype)
         each, logprobs, figures = clipped_policy_loss(
-            config, dtype, model, batch.packed, batch.old_logprobs, batch.advantages
+            config, model.head, hidden, targets, batch.old_logprobs, batch.advantages
         )
         if kl_coef:
             each = each + kl_coef * k3(logprobs, batch.reference)

@@ -13,9 +13,8 @@ from torch import Tensor
 from chatwright.config import RolloutConfig
 from chatwright.errors import ConfigError, InputError
 from chatwright.model.chat import ChatTemplate
-from chatwright.model.decoder import Decoder
 from chatwright.model.logprobs import token_logprobs
-from chatwright.model.packing import Packed, cheapest_rows, pack, predicted
+from chatwright.model.packing import Packed, cheapest_rows, pack
 from chatwright.records import Prompt
 from chatwright.train.losses import ppo_policy_loss
 from chatwright.train.rollouts import Sampled
@@ -70,19 +69,20 @@ def pieces(sampled: Sampled, chosen: Sequence[int], micro_tokens: int) -> list[l
 
 def clipped_policy_loss(
     config: RolloutConfig,
-    dtype: torch.dtype,
-    model: Decoder,
-    packed: Packed,
+    head: Tensor,
+    hidden: Tensor,
+    targets: Tensor,
     old_logprobs: Tensor,
     advantages: Tensor,
 ) -> tuple[Tensor, Tensor, dict[str, float]]:
     """(clipped loss A, log-probabilities A with their gradient, figures summed over the actions).
 
+    `hidden` are the states A D before the actions `targets`.
+
     `mismatch` is how far the log-probabilities are from the old ones: before the first step of an iteration that is the
     difference between the sampler's forward pass and this one.
     """
-    hidden, targets, _ = predicted(model, packed, dtype)
-    logprobs = token_logprobs(hidden, model.head, targets, config.temperature)
+    logprobs = token_logprobs(hidden, head, targets, config.temperature)
     each, ratio = ppo_policy_loss(logprobs, old_logprobs, advantages, config.clip_range)
     figures = {
         "clip_fraction": float(((ratio - 1.0).abs() > config.clip_range).float().sum()),

@@ -27,7 +27,7 @@ from chatwright.model.checkpoint import load_checkpoint, load_decoder
 from chatwright.model.decoder import Decoder
 from chatwright.model.lora import adapt
 from chatwright.model.measure import language_loss
-from chatwright.model.packing import Packed, deal, hidden_states
+from chatwright.model.packing import Packed, deal, hidden_states, predicted
 from chatwright.progress import Progress, Stage
 from chatwright.records import Demonstration, Prompt
 from chatwright.train.advantages import next_kl_coef
@@ -44,9 +44,10 @@ from chatwright.train.policy_steps import (
     pieces,
     refuse_small_minibatches,
 )
-from chatwright.train.rollouts import Rollouts, collect, packed_width, values_of
+from chatwright.train.rollouts import Rollouts, collect, packed_width
 from chatwright.train.scoring import ScoringModel, load_scoring
 from chatwright.train.sft import prepare, source_of
+from chatwright.train.values import HEAD, SharedValue, Valuer, head_of, values_of
 from chatwright.workspace import STATE_FOLDER, Artefact
 
 
@@ -82,9 +83,19 @@ def policy_loss(config: PpoConfig, dtype: torch.dtype) -> Any:
     def loss(model: Decoder, batch: Minibatch | Rehearsal) -> tuple[Tensor, dict[str, float]]:
         if isinstance(batch, Rehearsal):
             scaled = rehearse(model, batch.packed)[0] * batch.scale
+            if config.value == "shared":  # ranks wait for every parameter's gradient
+                scaled = scaled + 0.0 * head_of(model).weight.sum()
             return scaled, {"ptx_loss": float(scaled.detach()) / config.ptx_coef}
-        each, _, figures = clipped_policy_loss(config, dtype, model, batch.packed, batch.old_logprobs, batch.advantages)
-        return each.sum(), figures
+        hidden, targets, _ = predicted(model, batch.packed, dtype)
+        each, _, figures = clipped_policy_loss(
+            config, model.head, hidden, targets, batch.old_logprobs, batch.advantages
+        )
+        if config.value == "separate":
+            return each.sum(), figures
+        values = ppo_value_loss(
+            head_of(model)(hidden).float()[:, 0], batch.old_values, batch.returns, config.value_clip
+        ).sum()
+        return each.sum() + config.value_coef * values, {**figures, "value_loss": float(values.detach())}
 
     return loss
 
@@ -125,9 +136,8 @@ class PpoRun:
         # An adapted policy holds the reference's weights itself.
         self.reference = self.policy if config.lora.rank else load_decoder(start, device=world.device)
         self.judges = load_judges(reward, config.ensemble, start).to(world.device)
-        self.value_model = load_scoring(reward if isinstance(reward, Path) else reward[0])
+        self.value_model, self.value_trainer = self._values(reward if isinstance(reward, Path) else reward[0])
         self.policy_trainer = Trainer(self.policy, config, world=world)
-        self.value_trainer = Trainer(self.value_model, config, world=world)
         self.engine = Engine(
             self.policy,
             checkpoint.tokenizer,
@@ -148,9 +158,17 @@ class PpoRun:
         per_step, micro = max(world.size, config.ptx_tokens // width), max(1, config.micro_tokens // width)
         self.rehearsals = packed_batches([known], [], width, per_step, micro, seed, world)[1] if known else None
 
+    def _values(self, reward: Path) -> tuple[Valuer, Trainer | None]:
+        """What gives values to states, and its trainer where it is a network of its own."""
+        if self.config.value == "shared":
+            return SharedValue(self.policy), None
+        model = load_scoring(reward)
+        return model, Trainer(model, self.config, world=self.world)
+
     @property
     def trainers(self) -> dict[str, Trainer]:
-        return {"policy": self.policy_trainer, "value": self.value_trainer}
+        alone = {"value": self.value_trainer} if self.value_trainer else {}
+        return {"policy": self.policy_trainer, **alone}
 
     def iterate(self, iteration: int) -> tuple[Rollouts, dict[str, float]]:
         """One iteration; figures are means over its answers or actions."""
@@ -200,8 +218,11 @@ class PpoRun:
                 weight = float(sum(len(b.returns) for b in batches))
                 mixed = [*batches, *self._rehearse(self.policy_trainer.step_number, weight)]
                 report = self.policy_trainer.step(mixed, policy_loss(config, self.dtype), weight, progress)
-                values = self.value_trainer.step(batches, value_loss(config, self.dtype), weight, progress)
-                reports.append({"loss": report.loss, "value_loss": values.loss, **report.figures})
+                figures = {"loss": report.loss, **report.figures}
+                if self.value_trainer:
+                    values = self.value_trainer.step(batches, value_loss(config, self.dtype), weight, progress)
+                    figures["value_loss"] = values.loss
+                reports.append(figures)
         return reports
 
     def _rehearse(self, step: int, weight: float) -> list[Rehearsal]:
@@ -265,12 +286,16 @@ def run(
             restore_best(state, monitor.verdict.best, ppo.policy)
             stage.warn(monitor.report()["said"])
     figures = {**_outcome(curve, monitor), "iterations": step, "curve": curve,
-               "skipped_steps": ppo.policy_trainer.skipped + ppo.value_trainer.skipped,
-               "seconds": round(ppo.policy_trainer.seconds + ppo.value_trainer.seconds, 2)}  # fmt: skip
+               "skipped_steps": sum(t.skipped for t in ppo.trainers.values()),
+               "seconds": round(sum(t.seconds for t in ppo.trainers.values()), 2)}  # fmt: skip
+
+    def save(weights: dict[str, Tensor]) -> None:
+        kept = {name: t for name, t in weights.items() if not name.startswith(HEAD)}
+        save_tuned(out, start, kept, config.lora)
+
     return finish_model(
-        out, ppo.policy_trainer, lambda weights: save_tuned(out, start, weights, config.lora), kind="ppo", name="ppo",
-        parents=parents, config=config.model_dump(), seed=seed, figures=figures,
-        source=source_of([*prompts, *rehearse]),
+        out, ppo.policy_trainer, save, kind="ppo", name="ppo", parents=parents, config=config.model_dump(), seed=seed,
+        figures=figures, source=source_of([*prompts, *rehearse]),
     )  # fmt: skip
 
 

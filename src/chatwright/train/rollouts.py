@@ -14,11 +14,11 @@ from chatwright.model.chat import ChatTemplate
 from chatwright.model.decoder import Decoder
 from chatwright.model.logprobs import token_logprobs
 from chatwright.model.lora import unadapted
-from chatwright.model.packing import Example, hidden_states, passes, predicted
+from chatwright.model.packing import Example, passes, predicted
 from chatwright.train.advantages import gae, token_rewards, whiten
 from chatwright.train.answers import end_of_answer
 from chatwright.train.judges import Judges
-from chatwright.train.scoring import ScoringModel
+from chatwright.train.values import Valuer, action_values, scatter
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,32 +94,8 @@ def action_logprobs(
     for order, batch in passes(examples, width, config.micro_tokens):
         hidden, targets, _ = predicted(model, batch.to(str(model.head.device)), dtype)
         logprobs = token_logprobs(hidden, model.head, targets, config.temperature)
-        _scatter(out, order, examples, logprobs.cpu())
+        scatter(out, order, examples, logprobs.cpu())
     return out
-
-
-@torch.no_grad()
-def action_values(
-    model: ScoringModel, examples: Sequence[Example], config: PpoConfig, width: int, steps: int, dtype: torch.dtype
-) -> Tensor:
-    """Value of the state before each action, in units of normalised reward, N T."""
-    out = torch.zeros(len(examples), steps)
-    for order, batch in passes(examples, width, config.micro_tokens):
-        hidden = hidden_states(model.model, batch.to(str(model.score.weight.device)), dtype)
-        values = values_of(model, hidden[batch.weights != 0])
-        _scatter(out, order, examples, values.cpu())
-    return out
-
-
-def values_of(model: ScoringModel, hidden_ND: Tensor) -> Tensor:
-    return (model.score(hidden_ND).float()[:, 0] - model.mean) / model.std
-
-
-def _scatter(out_NT: Tensor, order: Sequence[int], examples: Sequence[Example], flat: Tensor) -> None:
-    """Deals a flat list of per-action numbers, in packed order, back to the answers."""
-    lengths = [int(sum(examples[i].weights)) for i in order]
-    for index, part in zip(order, flat.split(lengths), strict=True):
-        out_NT[index, : len(part)] = part
 
 
 def draw_answers(
@@ -197,18 +173,26 @@ def collect(
     engine: Engine,
     reference: Decoder,
     judges: Judges,
-    value: ScoringModel,
+    value: Valuer,
     prompts: Sequence[tuple[int, ...]],
     config: PpoConfig,
     seeds: Sequence[int],
     kl_coef: float,
     dtype: torch.dtype,
 ) -> Rollouts:
-    """Samples answers, scores them and computes advantages."""
+    """Samples answers, scores them and computes advantages.
+
+    An answer that was cut pays for its missing end, or, with `cut="bootstrap"`, goes on in the value after its last
+    token: it then earns no score of its own.
+    """
     said = answer_and_score(engine, reference, judges, prompts, config, seeds, dtype)
-    values = action_values(value, said.examples, config, packed_width(said.examples, config), said.mask.shape[1], dtype)
-    rewards = token_rewards(said.logprobs, said.reference, said.scores, said.mask, kl_coef)
-    advantages, returns = gae(rewards, values, said.mask, config.gamma, config.gae_lambda)
+    width, steps = packed_width(said.examples, config), said.mask.shape[1]
+    values, after = action_values(value, said.examples, config, width, steps, dtype)
+    scores, goes_on = said.scores, None
+    if config.cut == "bootstrap":
+        scores, goes_on = said.scores * said.ended, after * ~said.ended
+    rewards = token_rewards(said.logprobs, said.reference, scores, said.mask, kl_coef)
+    advantages, returns = gae(rewards, values, said.mask, config.gamma, config.gae_lambda, goes_on)
     return Rollouts(
         said.examples, said.completions, said.logprobs, said.reference, said.mask, said.scores, said.disagreement,
         values, whiten(advantages, said.mask), returns,
