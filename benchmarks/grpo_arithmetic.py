@@ -14,6 +14,7 @@ and, over several runs, seeds. Target: RL alone lifts held-out sums by 15 points
 
 from __future__ import annotations
 
+import json
 import re
 import statistics
 import tempfile
@@ -28,6 +29,7 @@ from _common import machine, parser, report, say
 
 MODELS = ("sft", "cold", "grpo")
 LIFTS = {"grpo_over_sft": ("grpo", "sft"), "grpo_over_cold": ("grpo", "cold"), "cold_over_sft": ("cold", "sft")}
+KEPT_BY = ("worked", "cold_epochs", "cold_mix", "practised", "wordings", "heldout", "taught", "others", "watched")
 COLOURS = ("#3d7dca", "#c2571a", "#2f8f5b", "#7a4fb5", "#8a8f98")
 
 
@@ -135,13 +137,13 @@ class Watch:
         from chatwright import starter
         from chatwright.engine import Engine, answer
 
-        started = time.perf_counter()
+        started = time.process_time()
         engine = Engine(model, self.tokenizer, self.template, max_batch=64)
         said = answer(engine, [p.messages for p in self.prompts], self.sampling, seed=self.seed)
         right = [bool(starter.grade(p, c.text.strip()).correct) for p, c in zip(self.prompts, said, strict=True)]
         self.shares.append(round(statistics.fmean(right), 4))
         say(f"    held-out sums right: {self.shares[-1]}; {said[0].text.strip()!r}")
-        self.seconds += time.perf_counter() - started
+        self.seconds += time.process_time() - started
 
 
 def one_run(workspace: Path, seed: int, settings: Any, chosen: Any) -> dict[str, Any]:
@@ -153,25 +155,43 @@ def one_run(workspace: Path, seed: int, settings: Any, chosen: Any) -> dict[str,
     space = Workspace(workspace)
     start = space.find("sft")
     asked = questions(space.find("starter world").path, seed, chosen)
-    measured, seconds = {"sft": measure(start.path, asked, settings, seed)}, {}
+    measured, seconds = {"sft": measure(start.path, asked, settings, seed)}, {}  # of CPU time: a busy core waits
     with tempfile.TemporaryDirectory(prefix="chatwright-grpo-") as folder:
-        begun = time.perf_counter()
+        begun = time.process_time()
         cold = cold_start(start, asked, Path(folder) / "cold", seed, chosen)
-        seconds["cold_start"] = round(time.perf_counter() - begun, 1)
+        seconds["cold_start"] = round(time.process_time() - begun, 1)
         measured["cold"] = measure(cold.path, asked, settings, seed)
         tell(workspace, seed, measured)
         watch = Watch(cold.path, asked.heldout[: chosen.watched], settings, seed)
-        begun = time.perf_counter()
+        begun = time.process_time()
         made = grpo.run(settings.grpo, cold.path, ExactAnswer(), asked.practised, Path(folder) / "out",
                         Progress(terminal=True), seed=seed, parents={"sft": cold.id},
                         sample=watch if chosen.watched else None)  # fmt: skip
-        seconds["grpo"] = round(time.perf_counter() - begun - watch.seconds, 1)
+        seconds["grpo"] = round(time.process_time() - begun - watch.seconds, 1)
         measured["grpo"] = measure(made.path, asked, settings, seed)
     tell(workspace, seed, measured)
-    return {"workspace": workspace.name, "seed": seed, "seconds": seconds, **told(asked, measured),
+    return {"workspace": workspace.name, "seed": seed, "cpu_seconds": seconds, **told(asked, measured),
             "practised": len(asked.practised), "kl": round(made.manifest.figures["kl"], 3),
             "heldout_every": settings.grpo.evaluate_every, "heldout_curve": watch.shares,
             "curve": [{k: round(v, 4) for k, v in row.items()} for row in made.manifest.figures["curve"]]}  # fmt: skip
+
+
+def kept_run(workspace: Path, seed: int, settings: Any, chosen: Any) -> dict[str, Any]:
+    """The run as --keep holds it, where it was made with the same settings; else made now, and kept."""
+    if not chosen.keep:
+        return one_run(workspace, seed, settings, chosen)
+    asked = {"grpo": settings.grpo.model_dump(), "sampling": settings.evaluate.sampling.model_dump(),
+             "options": {name: getattr(chosen, name) for name in KEPT_BY}}  # fmt: skip
+    file = chosen.keep / f"{workspace.name}-seed-{seed}.json"
+    if file.exists():
+        kept = json.loads(file.read_text("utf-8"))
+        if kept["asked"] != asked:
+            raise SystemExit(f"{file} was made with other settings; name another folder with --keep")
+        return kept["run"]
+    made = one_run(workspace, seed, settings, chosen)
+    chosen.keep.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps({"asked": asked, "run": made}), "utf-8")
+    return made
 
 
 def tell(workspace: Path, seed: int, measured: dict[str, Measured]) -> None:
@@ -272,8 +292,8 @@ def arguments() -> Any:
     options = parser(__doc__ or "")
     options.add_argument("--workspace", type=Path, nargs="+", required=True, help="finished starter builds")
     options.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
-    options.add_argument("--worked", type=int, default=256, help="demonstrations of sums worked out in the cold start")
-    options.add_argument("--cold-epochs", type=float, default=1.0, help="passes over them")
+    options.add_argument("--worked", type=int, default=1000, help="demonstrations of sums worked out in the cold start")
+    options.add_argument("--cold-epochs", type=float, default=2.0, help="passes over them")
     options.add_argument("--cold-mix", type=float, default=0.5, help="share of the old demonstrations in every step")
     options.add_argument("--practised", type=int, default=4000, help="training prompts drawn to practise on")
     options.add_argument("--wordings", type=int, default=8, help="kept of these, at most, for each composition")
@@ -281,6 +301,7 @@ def arguments() -> Any:
     options.add_argument("--taught", type=int, default=300, help="taught sums in unseen wordings to measure on")
     options.add_argument("--others", type=int, default=400, help="held-out prompts of other skills to measure on")
     options.add_argument("--watched", type=int, default=200, help="held-out sums to look at on the way; 0: do not look")
+    options.add_argument("--keep", type=Path, help="folder of finished runs; one that is there is not made again")
     options.add_argument("--plot", type=Path, help="file for a picture of the curves")
     options.add_argument("--threads", type=int, default=1)
     options.add_argument("--set", action="append", default=[], help="a setting, as section.key=value")
@@ -297,7 +318,7 @@ def main() -> None:
     from chatwright.config import load_settings
 
     settings = load_settings("starter", overrides=chosen.set)
-    runs = [one_run(workspace, seed, settings, chosen) for workspace in chosen.workspace for seed in chosen.seeds]
+    runs = [kept_run(workspace, seed, settings, chosen) for workspace in chosen.workspace for seed in chosen.seeds]
     if chosen.plot:
         plot(runs, chosen.plot)
     parts = ("heldout", "taught")
@@ -306,8 +327,9 @@ def main() -> None:
         cold_start={"worked": chosen.worked, "epochs": chosen.cold_epochs, "mix": chosen.cold_mix},
         right={part: {name: crossed(runs, part, name) for name in MODELS} for part in parts},
         lifts={part: {name: crossed(runs, part, *pair) for name, pair in LIFTS.items()} for part in parts},
-        gold_of_other_skills={n: round(statistics.fmean(r["gold_of_other_skills"][n] for r in runs), 4) for n in MODELS},
-        seconds={n: round(statistics.fmean(r["seconds"][n] for r in runs), 1) for n in ("cold_start", "grpo")},
+        gold_of_other_skills={name: round(statistics.fmean(r["gold_of_other_skills"][name] for r in runs), 4)
+                              for name in MODELS},
+        cpu_seconds={n: round(statistics.fmean(r["cpu_seconds"][n] for r in runs), 1) for n in ("cold_start", "grpo")},
         runs=runs, machine=machine(),
     )  # fmt: skip
 

@@ -216,9 +216,13 @@ class GrpoConfig(RolloutConfig):
 
     optim: OptimConfig = OptimConfig(muon_lr=0.004, adam_lr=0.001, embed_lr=0.01, warmup=0.1, decay=0.5)
     iterations: int = Field(default=40, gt=0, description="rollout batches")
-    prompts: int = Field(default=32, gt=0, description="prompts asked per iteration")
+    prompts: int = Field(default=48, gt=0, description="prompts asked per iteration")
     answers: int = Field(default=8, ge=2, description="K answers sampled to each of them")
-    minibatches: int = Field(default=2, gt=0, description="optimiser steps per pass")
+    minibatches: int = Field(default=3, gt=0, description="optimiser steps per pass")
+    max_tokens: int = Field(default=80, gt=0, description="longest response")
+    temperature: float = Field(
+        default=1.3, gt=0, description="above 1 where a fine-tuned model is so sure that its answers all agree"
+    )
     kl_coef: float = Field(default=0.02, ge=0, description="price of one nat of KL to the SFT model; 0: free")
     method: GroupMethod = "grpo"
     aggregation: Aggregation | Literal[""] = Field(
