@@ -23,8 +23,8 @@ _SPOKEN = (("plus", "+"), ("minus", "-"), ("times", "x"))
 def judge_arithmetic(truth: dict[str, Any], response: str, asked: str) -> Judged:
     """Every equation must hold, and no number may stand there but the operands and the result.
 
-    A way to the result ("4 + 3: 5 one, 6 two, 7 three.") is something useful beside it where every step is right; a wrong step is a
-    number too many, and a way without a result is no answer.
+    A way to the result ("4 + 3: 5 one, 6 two, 7 three.") is something useful beside it where every step is right; a
+    wrong step is a number too many, and a way without a result is no answer.
     """
     a, b, answer = truth["a"], truth["b"], truth["answer"]
     text, worked = _without_way(_digits(response.lower()), a, truth["sign"], b)
