@@ -27,6 +27,8 @@ from typing import Any
 
 from _common import machine, parser, report, say
 
+PARTS = ("heldout", "taught", "heldout_number", "taught_number")
+"""Sums graded with all that is said of them; and by the number alone, which is what the verifier pays."""
 MODELS = ("sft", "cold", "grpo")
 LIFTS = {"grpo_over_sft": ("grpo", "sft"), "grpo_over_cold": ("grpo", "cold"), "cold_over_sft": ("cold", "sft")}
 KEPT_BY = ("worked", "cold_epochs", "cold_mix", "practised", "wordings", "heldout", "taught", "others", "watched")
@@ -47,10 +49,9 @@ class Questions:
 
 @dataclass(slots=True)
 class Measured:
-    """Graded answers of one model: 1 or 0 for each sum, gold for the other skills, what the verifier would say."""
+    """Graded answers of one model: 1 or 0 for each sum and each of PARTS, gold for the other skills."""
 
     right: dict[str, list[float]] = field(default_factory=dict)
-    rewarded: dict[str, list[float]] = field(default_factory=dict)
     worked: float = 0.0
     gold: float = 0.0
     gold_of: dict[str, float] = field(default_factory=dict)
@@ -98,7 +99,7 @@ def measure(model: Path, asked: Questions, settings: Any, seed: int) -> Measured
                 scores.setdefault(prompt.skill, []).append(grade.score)
             continue
         made.right[name] = [float(bool(g.correct)) for g in grades]
-        made.rewarded[name] = ExactAnswer()(prompts, texts)
+        made.right[f"{name}_number"] = ExactAnswer()(prompts, texts)
         if name == "heldout":
             made.worked = statistics.fmean(bool(re.search(r"\d [-+x] \d+:", text)) for text in texts)
             made.shown = {p.messages[-1].content: text for p, text in zip(prompts[:16], texts, strict=False)}
@@ -204,7 +205,7 @@ def told(asked: Questions, measured: dict[str, Measured]) -> dict[str, Any]:
     """One run's figures; every interval draws compositions."""
     from chatwright.evaluate.statistics import bootstrap_mean
 
-    keys = {"heldout": [p.truth["key"] for p in asked.heldout], "taught": [p.truth["key"] for p in asked.taught]}
+    keys = {part: [p.truth["key"] for p in getattr(asked, part.partition("_")[0])] for part in PARTS}
 
     def figures(values: Sequence[float], part: str) -> list[float]:
         made = bootstrap_mean(values, keys[part])
@@ -220,10 +221,6 @@ def told(asked: Questions, measured: dict[str, Measured]) -> dict[str, Any]:
         "by_composition": {part: by_composition(keys[part], {n: m.right[part] for n, m in measured.items()})
                            for part in keys},
         "worked_out": {name: round(m.worked, 4) for name, m in measured.items()},
-        "rewarded_though_wrong": {
-            name: round(statistics.fmean(max(0.0, r - g) for r, g in
-                                         zip(m.rewarded["heldout"], m.right["heldout"], strict=True)), 4)
-            for name, m in measured.items()},
         "gold_of_other_skills": {name: round(m.gold, 4) for name, m in measured.items()},
         "gold_by_skill": {name: m.gold_of for name, m in measured.items()},
         "answers": {name: m.shown for name, m in measured.items()},
@@ -321,12 +318,11 @@ def main() -> None:
     runs = [kept_run(workspace, seed, settings, chosen) for workspace in chosen.workspace for seed in chosen.seeds]
     if chosen.plot:
         plot(runs, chosen.plot)
-    parts = ("heldout", "taught")
     report(
         "grpo_arithmetic", settings=settings.grpo.model_dump(),
         cold_start={"worked": chosen.worked, "epochs": chosen.cold_epochs, "mix": chosen.cold_mix},
-        right={part: {name: crossed(runs, part, name) for name in MODELS} for part in parts},
-        lifts={part: {name: crossed(runs, part, *pair) for name, pair in LIFTS.items()} for part in parts},
+        right={part: {name: crossed(runs, part, name) for name in MODELS} for part in PARTS},
+        lifts={part: {name: crossed(runs, part, *pair) for name, pair in LIFTS.items()} for part in PARTS},
         gold_of_other_skills={name: round(statistics.fmean(r["gold_of_other_skills"][name] for r in runs), 4)
                               for name in MODELS},
         cpu_seconds={n: round(statistics.fmean(r["cpu_seconds"][n] for r in runs), 1) for n in ("cold_start", "grpo")},

@@ -220,9 +220,6 @@ class GrpoConfig(RolloutConfig):
     answers: int = Field(default=8, ge=2, description="K answers sampled to each of them")
     minibatches: int = Field(default=3, gt=0, description="optimiser steps per pass")
     max_tokens: int = Field(default=80, gt=0, description="longest response")
-    temperature: float = Field(
-        default=1.3, gt=0, description="above 1 where a fine-tuned model is so sure that its answers all agree"
-    )
     kl_coef: float = Field(default=0.02, ge=0, description="price of one nat of KL to the SFT model; 0: free")
     method: GroupMethod = "grpo"
     aggregation: Aggregation | Literal[""] = Field(
