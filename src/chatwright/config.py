@@ -215,7 +215,7 @@ class GrpoConfig(RolloutConfig):
     """Policy gradients whose baseline is the group of answers to one prompt; see `train/group_advantages.py`."""
 
     optim: OptimConfig = OptimConfig(muon_lr=0.004, adam_lr=0.001, embed_lr=0.01, warmup=0.1, decay=0.5)
-    iterations: int = Field(default=40, gt=0, description="rollout batches")
+    iterations: int = Field(default=32, gt=0, description="rollout batches")
     prompts: int = Field(default=48, gt=0, description="prompts asked per iteration")
     answers: int = Field(default=8, ge=2, description="K answers sampled to each of them")
     minibatches: int = Field(default=3, gt=0, description="optimiser steps per pass")

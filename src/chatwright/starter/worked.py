@@ -37,8 +37,8 @@ def _demonstration(rng: random.Random, number: int) -> Demonstration:
 def work_out(a: int, sign: str, b: int) -> str:
     """ "4 + 3: 5 one, 6 two, 7 three. So 4 + 3 is 7."
 
-    Each number is counted aloud, so that where to stop can be read off the text; a bare list of numbers leaves that to
-    be guessed from its length, which a small model learns far more slowly.
+    Each number is counted aloud, so that where to stop can be read off the text; a bare list would leave it to be
+    told from the list's length.
     """
     shown = ", ".join(f"{n} {number_word(i)}" for i, n in steps(a, sign, b)) or NO_STEPS
     return f"{a} {sign} {b}: {shown}. So {a} {sign} {b} is {result(a, sign, b)}."
