@@ -224,10 +224,11 @@ class GrpoConfig(RolloutConfig):
     """Policy gradients whose baseline is the group of answers to one prompt; see `train/group_advantages.py`."""
 
     optim: OptimConfig = OptimConfig(muon_lr=0.004, adam_lr=0.001, embed_lr=0.01, warmup=0.1, decay=0.5)
-    iterations: int = Field(default=40, gt=0, description="rollout batches")
-    prompts: int = Field(default=32, gt=0, description="prompts asked per iteration")
+    iterations: int = Field(default=32, gt=0, description="rollout batches")
+    prompts: int = Field(default=48, gt=0, description="prompts asked per iteration")
     answers: int = Field(default=8, ge=2, description="K answers sampled to each of them")
-    minibatches: int = Field(default=2, gt=0, description="optimiser steps per pass")
+    minibatches: int = Field(default=3, gt=0, description="optimiser steps per pass")
+    max_tokens: int = Field(default=80, gt=0, description="longest response")
     kl_coef: float = Field(default=0.02, ge=0, description="price of one nat of KL to the SFT model; 0: free")
     method: GroupMethod = "grpo"
     aggregation: Aggregation | Literal[""] = Field(

@@ -37,6 +37,31 @@ def test_wrong_answers(truth: Any, response: str) -> None:
     assert ExactAnswer()([prompt(answer=truth)], [response]) == [0.0]
 
 
+@pytest.mark.parametrize(("answer", "response"), [
+    (5, "12 - 7 = 5. You can check it: 5 + 7 = 12."), (5, "12 - 7 = 5. You can check it: 7 + 5 = 12."),
+    (5, "12 - 7 = 5, which we verify by 12 - 5 = 7"), (12, "5 + 7 = 12. Check: 12 - 7 = 5."),
+    (3, "12 / 4 = 3. To check, 3 * 4 = 12."), (12, "3 x 4 = 12. A check: 12 ÷ 4 = 3!"),
+    (5, "3 x 4 = 12. 12 -7 = 5. Checking: 5 + 7 = 12 apples."), (0.5, "2.5 - 2 = 0.5. Check: 2 + 0.5 = 2.5."),
+])  # fmt: skip
+def test_a_check_behind_the_answer_is_not_taken_for_it(answer: Any, response: str) -> None:
+    assert ExactAnswer()([prompt(answer=answer)], [response]) == [1.0]
+
+
+@pytest.mark.parametrize(("said", "response"), [
+    (12, "12 - 7 = 5. 5 + 7 = 12."),  # not called a check: another step of the same sum
+    (12, "12 - 7 = 5. You can check it: 5 + 6 = 12."),  # not the same numbers
+    (6, "12 - 7 = 5. You can check it: 12 - 7 = 6."),  # corrected
+    (12, "12 - 7 = 5. You can check it: 5 - 7 = 12."),  # not the opposite
+    (4, "12 - 7 = 5. You can check it: 5 + 7 = 12. Or 4."), (12, "12 - 7 = 5, 6. Check: 5 + 7 = 12."),
+    (12, "12 - 7 = 5. Check: 5 + 7 = 11. Check: 5 + 7 = 12."), (12, "You can check it: 5 + 7 = 12."),
+    (4, "12 - 7 = 4. Check: 4 + 7 = 12. Check: 12 - 8 = 4."), (5, "3, 4, 12 - 7 = 5. Check: 5 + 7 = 12."),
+])  # fmt: skip
+def test_a_response_gives_one_number_whatever_else_it_names(said: int, response: str) -> None:
+    """Nothing to exploit: of all the numbers that could be asked for, each response earns the reward of one."""
+    earned = [n for n in range(21) if ExactAnswer()([prompt(answer=n)], [response]) == [1.0]]
+    assert earned == [said]
+
+
 def test_prompts_without_an_answer_cannot_be_checked() -> None:
     assert [ExactAnswer().usable(prompt(**t)) for t in ({}, {"answer": None}, {"answer": ""}, {"answer": True},
             {"answer": []}, {"answer": 0}, {"answer": "0"}, {"answer": ["", "x"]})] \

@@ -11,6 +11,7 @@ from chatwright.starter.grading.text import refused
 from chatwright.starter.raters import Ceiling, Rater, rater_ceiling, raters
 from chatwright.starter.sets import SAMPLE_PROMPTS, STARTERS, demonstrations, prompts, skill_prompts
 from chatwright.starter.skills import SKILLS
+from chatwright.starter.worked import balanced, worked_sums
 
 __all__ = [
     "SAMPLE_PROMPTS",
@@ -20,6 +21,7 @@ __all__ = [
     "Corpus",
     "Grade",
     "Rater",
+    "balanced",
     "constitution_text",
     "corpus",
     "corrections",
@@ -33,4 +35,5 @@ __all__ = [
     "raters",
     "refused",
     "skill_prompts",
+    "worked_sums",
 ]

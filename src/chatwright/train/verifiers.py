@@ -68,6 +68,9 @@ _NUMBERS = re.compile(rf"(?<![\w.])(?:{_NUMBER})(?!\w)")
 _WHOLE_NUMBER = re.compile(_NUMBER)
 _MARKS = (re.compile(r"\\boxed\{([^{}]*)\}"), re.compile(r"####\s*([^\n]+)"))
 """How answers to mathematics are marked: LaTeX's box, and the last line of GSM8K (Cobbe et al. 2021)."""
+_EQUATION = r"(?<![\w.,])(\d+(?:\.\d+)?) *([-+*/x\u00d7\u00f7]) *(\d+(?:\.\d+)?) *= *(\d+(?:\.\d+)?)"
+_CHECKED = re.compile(rf"{_EQUATION}(?![\w/])([^\d=]*){_EQUATION}\D*\Z")
+_CHECK = re.compile(r"\b(?:check|verify|proof)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +79,9 @@ class ExactAnswer:
 
     The answer of a response is what it marks (\\boxed{} or ####, the last one), else for a number its last number, else
     for a text its last words. Numbers are equal by value (1,200 = 1200.0; 1/2 = 0.5), texts but for case, spaces
-    and punctuation. A check or an example behind the answer therefore costs the reward.
+    and punctuation. An example behind the answer therefore costs the reward; a check does not ("12 - 7 = 5. You can
+    check it: 5 + 7 = 12.", see `final_number`). A response gives one answer, read without a look at the right one:
+    there is nothing to gain by naming several.
     """
 
     name: ClassVar[str] = "exact"
@@ -110,9 +115,34 @@ def matches(response: str, truth: str) -> bool:
 
 
 def final_number(text: str) -> Fraction | None:
-    """The last number that stands in `text`; None without one."""
-    found = _NUMBERS.findall(_plain(text))
+    """The last number that stands in `text`, or the one before a check of it; None without any."""
+    plain = _plain(text)
+    checked = _checked(plain)
+    if checked is not None:
+        return checked
+    found = _NUMBERS.findall(plain)
     return number(found[-1]) if found else None
+
+
+def _checked(text: str) -> Fraction | None:
+    """The result of the last equation but one, where the last is announced as a check and says the same turned round.
+
+    Both must relate the same three numbers (12 - 7 = 5 and 5 + 7 = 12 do), so that what stands behind a result is
+    passed over only where it could not have been another answer. None for any other text.
+    """
+    found = _CHECKED.search(text)
+    if not found or not _CHECK.search(found[5]):
+        return None
+    first, second = _relation(*found.groups()[:4]), _relation(*found.groups()[5:])
+    return number(found[4]) if first == second else None
+
+
+def _relation(left: str, sign: str, right: str, value: str) -> tuple[str, list[Fraction], Fraction]:
+    """An equation as sum or product: (+ or x, its two parts in order, the whole)."""
+    a, b, c = (Fraction(n) for n in (left, right, value))
+    if sign in "-/\u00f7":
+        return "+" if sign == "-" else "x", sorted((b, c)), a
+    return "+" if sign == "+" else "x", sorted((a, b)), c
 
 
 def number(text: str) -> Fraction | None:

@@ -11,16 +11,23 @@ from chatwright.starter.grading.text import contains, content_stems, sentences, 
 from chatwright.starter.skills.memory import SLOTS
 from chatwright.starter.skills.numbers import number_word, result
 from chatwright.starter.skills.tasks import HEROES, OBJECTS
+from chatwright.starter.worked import NO_STEPS, steps
 from chatwright.starter.world import table
 
 _EQUATION = re.compile(r"(\d+)\s*([-+x*])\s*(\d+)\s*(?:=|is|makes)\s*(\d+)")
+_STEP = re.compile(r"(\d+)\s+(\d+)")
+_WAY = re.compile(rf"(\d+)\s*([-+x*])\s*(\d+)\s*:\s*((?:\d+\s+\d+\s*,\s*)*\d+\s+\d+|{NO_STEPS})\s*\.")
 _SPOKEN = (("plus", "+"), ("minus", "-"), ("times", "x"))
 
 
 def judge_arithmetic(truth: dict[str, Any], response: str, asked: str) -> Judged:
-    """Every equation must hold, and no number may stand there but the operands and the result."""
+    """Every equation must hold, and no number may stand there but the operands and the result.
+
+    A way to the result ("4 + 3: 5 one, 6 two, 7 three.") is something useful beside it where every step is right; a
+    wrong step is a number too many, and a way without a result is no answer.
+    """
     a, b, answer = truth["a"], truth["b"], truth["answer"]
-    text = _digits(response.lower())
+    text, worked = _without_way(_digits(response.lower()), a, truth["sign"], b)
     for left, sign, right, value in _EQUATION.findall(text):
         if result(int(left), "x" if sign == "*" else sign, int(right)) != int(value):
             return wrong(f"{left} {sign} {right} is not {value}")
@@ -40,7 +47,20 @@ def judge_arithmetic(truth: dict[str, Any], response: str, asked: str) -> Judged
     checks = len(_EQUATION.findall(text)) >= 2
     in_words = number_word(answer) in response.lower() and str(answer) in response
     whole = bool(asked_equation) or len(words(response)) >= 4
-    return Judged(1.0, 1.0 if checks or in_words else 0.0, whole=whole, limit=25)
+    return Judged(1.0, 1.0 if checks or in_words or worked else 0.0, whole=whole, limit=40 if worked else 25)
+
+
+def _without_way(text: str, a: int, sign: str, b: int) -> tuple[str, bool]:
+    """`text` without right ways to a sign b (or b sign a, where that is the same), and whether there was one."""
+    orders = {(a, b)} if sign == "-" else {(a, b), (b, a)}
+    right = [(left, right, steps(left, sign, right)) for left, right in orders]
+
+    def read(way: re.Match[str]) -> str:
+        said = (int(way[1]), int(way[3]), [(int(count), int(number)) for number, count in _STEP.findall(way[4])])
+        return "" if way[2].replace("*", "x") == sign and said in right else way[0]
+
+    rest = _WAY.sub(read, text)
+    return rest, rest != text
 
 
 def _digits(text: str) -> str:
