@@ -65,6 +65,17 @@ def best_of_16(space: Any, prompts: Sequence[Any], settings: Any, seed: int, out
     return made.manifest.figures["by_n"]
 
 
+def kept(workspace: Path, chosen: argparse.Namespace) -> dict[str, Any]:
+    """What is known of a build from an earlier call, or measured now."""
+    if chosen.keep is None:
+        return one_build(workspace, chosen)
+    path = chosen.keep / f"{workspace.name}.json"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(one_build(workspace, chosen)), "utf-8")
+    return json.loads(path.read_text("utf-8"))
+
+
 def one_build(workspace: Path, chosen: argparse.Namespace) -> dict[str, Any]:
     from chatwright import starter
     from chatwright.config import load_settings
@@ -112,6 +123,7 @@ def main() -> None:
     options.add_argument("--builds", type=Path, nargs="+", required=True, help="workspaces of finished starter builds")
     options.add_argument("--prompts", type=int, default=200, help="held-out prompts answered 16 times")
     options.add_argument("--questions", type=int, default=500, help="held-out facts, and as many sums")
+    options.add_argument("--keep", type=Path, help="measured builds are kept here and not measured again")
     options.add_argument("--threads", type=int, default=0)
     options.add_argument("--set", action="append", default=[], help="a setting of plain PPO, as section.key=value")
     chosen = options.parse_args()
@@ -120,7 +132,7 @@ def main() -> None:
 
     prepare_process()
     use_threads(chosen.threads)
-    runs = [one_build(workspace, chosen) for workspace in chosen.builds]
+    runs = [kept(workspace, chosen) for workspace in chosen.builds]
     lost = {
         name: {
             skill: interval([r["right"]["sft"][skill] - r["right"][name][skill] for r in runs]) for skill in ACCURACY

@@ -113,7 +113,8 @@ def episodes() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
 def test_advantages_are_the_double_sum_of_the_definition(gamma: float, lam: float, ended: bool) -> None:
     """A_t = sum_l (gamma lam)^l delta_{t+l}, delta_t = r_t + gamma V_{t+1} - V_t; V after the end is 0 or given."""
     rewards, values, mask = episodes()
-    advantages, returns = gae(rewards, values, mask, gamma, lam, None if ended else torch.tensor(AFTER, dtype=torch.float64))
+    behind = None if ended else torch.tensor(AFTER, dtype=torch.float64)
+    advantages, returns = gae(rewards, values, mask, gamma, lam, behind)
     for n, length in enumerate(LENGTHS):
         after = [float(values[n, t]) for t in range(length)] + [0.0 if ended else AFTER[n]]
         for t in range(6):
