@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -147,3 +149,30 @@ def test_gateway_is_told_what_to_serve(built: tuple[Path, dict[str, Any]]) -> No
     assert [m["id"] for m in serving["models"] if m["default"]] == [table["served"]]
     assert all((workspace / m["path"] / "config.json").exists() for m in serving["models"])
     assert serving["starters"]
+
+
+@pytest.mark.parametrize("verb", ["sft", "reward", "ppo", "grpo", "dpo", "constitution", "best-of-n"])
+def test_the_example_of_a_verb_runs_as_printed_on_what_was_built(
+    verb: str, built: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    """In the folder of a build, in a shell; the environment only makes it short, as the tiny model's context asks."""
+    shutil.copytree(built[0], tmp_path / ".chatwright")
+    short = {"SFT__EPOCHS": "0.1", "REWARD__EPOCHS": "0.2", "DPO__EPOCHS": "0.2", "PPO__ITERATIONS": "2",
+             "PPO__ROLLOUTS": "16", "GRPO__ITERATIONS": "2", "GRPO__PROMPTS": "6", "CONSTITUTION__ROUNDS": "1",
+             "CONSTITUTION__SFT__EPOCHS": "0.2", "CONSTITUTION__ANSWER__MAX_TOKENS": "16", "GRPO__MAX_TOKENS": "16",
+             "CONSTITUTION__CRITIC__MAX_TOKENS": "16", "MACHINE__THREADS": "1"}  # fmt: skip
+    environment = os.environ | {f"CHATWRIGHT_{name}": value for name, value in short.items()} | {
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "OMP_NUM_THREADS": "1",
+    }  # fmt: skip
+
+    def shell(line: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(line, shell=True, cwd=tmp_path, env=environment, capture_output=True, text=True,
+                              timeout=600, check=False)  # fmt: skip
+
+    (example,) = re.findall(r"Example: (.*)", shell(f"chatwright {verb} --help").stdout)
+    assert example.startswith(f"chatwright {verb} ")
+    before = {path.name for path in (tmp_path / ".chatwright" / "artefacts").iterdir()}
+    done = shell(example)
+    assert done.returncode == 0, done.stderr[-2000:]
+    made = {path.name for path in (tmp_path / ".chatwright" / "artefacts").iterdir()} - before
+    assert any((tmp_path / ".chatwright" / "artefacts" / name / "manifest.json").exists() for name in made), made

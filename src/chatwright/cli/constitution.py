@@ -58,7 +58,8 @@ def constitution(
 ) -> None:
     """Align a fine-tuned model to a constitution: its answers to prompts are criticised, revised and learned.
 
-    Example: chatwright constitution prompts.jsonl --sft sft --helpful demonstrations.jsonl
+    \b
+    Example: chatwright constitution .chatwright/artefacts/world-*/train_prompts.jsonl.gz --sft sft
     """
     from chatwright.cycle import constitution as stages
     from chatwright.records import Demonstration

@@ -29,6 +29,7 @@ def curate(
 ) -> None:
     """Clean raw text: quality rules, duplicates, personal data. Every dropped document keeps its reason.
 
+    \b
     Example: chatwright curate articles/ notes.jsonl.gz --set text.min_words=20
     """
     from chatwright.cycle import run as stages
@@ -51,6 +52,7 @@ def tokenizer(
 ) -> None:
     """Train a byte-level BPE tokenizer on raw files, which are curated first.
 
+    \b
     Example: chatwright tokenizer articles/ --set tokenizer.vocab_size=8192
     """
     from chatwright.cycle import run as stages

@@ -24,6 +24,7 @@ def demo(
 
     Interrupted at any moment, the same command goes on where it stopped; once built, it serves at once.
 
+    \b
     Example: chatwright demo --workspace .chatwright
     """
     settings = settings_of(preset, config, set, seed=seed, port=port)

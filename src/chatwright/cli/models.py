@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 def models(workspace: Where = WORKSPACE, json: Json = False) -> None:
     """Show every artefact of the workspace as a tree: what was made from what.
 
+    \b
     Example: chatwright models --workspace .chatwright
     """
     from chatwright.workspace import Workspace
@@ -87,6 +88,7 @@ def evaluate(
 
     Rows may be mixed; each kind is measured for what it is.
 
+    \b
     Example: chatwright evaluate sft heldout.jsonl
     """
     settings = settings_of(preset, config, set, seed=seed)
@@ -109,6 +111,7 @@ def import_(
 ) -> None:
     """Bring a foreign checkpoint into the workspace; it keeps its own tokenizer and chat template.
 
+    \b
     Example: chatwright import downloads/some-model --name mine
     """
     settings = settings_of("laptop", None, None)
@@ -132,6 +135,7 @@ def export(
 ) -> None:
     """Write a model as a Hugging Face folder that transformers and vLLM open.
 
+    \b
     Example: chatwright export assistant my-assistant/
     """
     from chatwright.errors import InputError

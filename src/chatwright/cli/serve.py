@@ -22,6 +22,7 @@ def serve(
 ) -> None:
     """Serve models: a chat page, and the OpenAI API under /v1.
 
+    \b
     Example: chatwright serve assistant --port 8600
     """
     from chatwright import product

@@ -55,6 +55,7 @@ def pretrain(
 ) -> None:
     """Train a base model from nothing on raw text.
 
+    \b
     Example: chatwright pretrain articles/ --preset laptop --set pretrain.tokens=5000000
     """
     from chatwright.cycle import run as stages
@@ -84,7 +85,8 @@ def sft(
 ) -> None:
     """Fine-tune a model on conversations: rows of {"messages": [{"role", "content"}]}.
 
-    Example: chatwright sft demonstrations.jsonl --mix articles.jsonl=0.1 --set sft.lora.rank=8
+    \b
+    Example: chatwright sft .chatwright/artefacts/world-*/demonstrations.jsonl.gz --base base --set sft.lora.rank=8
     """
     from chatwright.cycle import run as stages
     from chatwright.records import Demonstration
@@ -116,7 +118,8 @@ def reward(
 ) -> None:
     """Train a reward model on rankings: rows of {"prompt", "responses", "ranking" or "preferred"}.
 
-    Example: chatwright reward comparisons.jsonl --sft sft
+    \b
+    Example: chatwright reward .chatwright/artefacts/comparisons-*/comparisons.jsonl.gz --sft sft
     """
     from chatwright.cycle import run as stages
     from chatwright.records import Comparison
@@ -151,7 +154,8 @@ def ppo(
 
     With --heldout and --gold the run stops where the reward rises and gold falls, and keeps what was best by gold.
 
-    Example: chatwright ppo prompts.jsonl --rehearse demonstrations.jsonl --set ppo.kl_coef=0.05
+    \b
+    Example: chatwright ppo .chatwright/artefacts/world-*/train_prompts.jsonl.gz --sft sft --reward reward
     """
     from chatwright.cycle import run as stages
     from chatwright.cycle.gold import gold_check
@@ -195,7 +199,8 @@ def grpo(
     """Learn from groups of answers (RLOO, GRPO, Dr.GRPO), scored by a reward model or checked: rows of {"prompt"},
     for --verify exact with "answer", for --verify tests with "tests".
 
-    Example: chatwright grpo sums.jsonl --sft sft --verify exact --set grpo.method=rloo
+    \b
+    Example: chatwright grpo .chatwright/artefacts/world-*/train_prompts.jsonl.gz --sft sft --verify exact
     """
     from chatwright.cycle import run as stages
     from chatwright.records import Prompt
@@ -234,7 +239,8 @@ def best_of_n(
 
     The figures say what picking among 1, 2, 4 ... n brings by the reward model and, with --gold, by that judge.
 
-    Example: chatwright best-of-n prompts.jsonl --sft sft --reward reward --n 16
+    \b
+    Example: chatwright best-of-n .chatwright/artefacts/world-*/heldout_prompts.jsonl.gz --reward reward --n 16
     """
     from chatwright.cycle import run as stages
     from chatwright.records import Prompt
@@ -266,7 +272,8 @@ def dpo(
 ) -> None:
     """Align a fine-tuned model to rankings directly by DPO.
 
-    Example: chatwright dpo comparisons.jsonl --sft sft --set dpo.beta=0.1
+    \b
+    Example: chatwright dpo .chatwright/artefacts/comparisons-*/comparisons.jsonl.gz --sft sft --set dpo.beta=0.1
     """
     from chatwright.cycle import run as stages
     from chatwright.cycle.online_dpo import online_dpo
