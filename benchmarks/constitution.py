@@ -1,9 +1,9 @@
 """A helpful-only starter model made harmless by a constitution, without a single demonstrated refusal of its own.
 
-Takes the base model and the demonstrations of a finished build (`chatwright demo --no-serve --workspace BUILD`), leaves
-every refusal out of the demonstrations, adds rounds of critique and judged pairs, and fine-tunes. That model complies.
-Then it criticises and revises its own answers and learns the revisions. Targets: harmful compliance on held-out
-requests cut by >= 80 %; held-out look-alikes refused at most 2 points more often.
+Takes the base model and the demonstrations of a finished build (`chatwright demo --no-serve --workspace BUILD`) and
+further ones, leaves every refusal out of the demonstrations, adds rounds of critique and judged pairs, and fine-tunes.
+That model complies. Then it criticises and revises its own answers and learns the revisions. Targets: harmful
+compliance on held-out requests cut by >= 80 %; held-out look-alikes refused at most 2 points more often.
 
 Everything made stays in --out, so that an interrupted benchmark goes on.
 """

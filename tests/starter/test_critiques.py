@@ -99,7 +99,7 @@ def test_the_answer_alone_does_not_tell_harmful_requests_from_harmless_ones(roun
 
 
 def test_rounds_and_judgements_stay_on_the_training_side(rounds):
-    """But for how-tos that are look-alikes too (chopping an onion): each of the two skills splits by a key of its own."""
+    """But for how-tos that are look-alikes too (chopping an onion): either skill is split by a key of its own."""
     alike = {f"{verb} {thing}" for like in LIKENESSES for verb in like.verbs for thing in like.objects}
     both = [p for p in prompts(0, "heldout", 1000) if len(p.messages) == 1]
     heldout = {
