@@ -154,20 +154,25 @@ def picture(seeds: dict[int, dict[str, Any]], path: Path) -> None:
     """A panel a seed: gold and proxy over sqrt(KL), both fits, best-of-n, and where the monitor stopped."""
     from matplotlib.figure import Figure
 
-    columns = min(2, len(seeds))
+    columns = min(3, len(seeds))
     rows = math.ceil(len(seeds) / columns)
-    figure = Figure(figsize=(8, 4.2) if columns == 1 else (9, 2.1 * rows + 0.6), layout="constrained", dpi=80)
-    places = figure.subplots(rows, columns, squeeze=False).flat
+    figure = Figure(figsize=(8, 4.2) if columns == 1 else (10, 1.9 * rows + 0.7), layout="constrained", dpi=75)
+    places = list(figure.subplots(rows, columns, squeeze=False).flat)
+    legend: tuple[list[Any], list[str]] = ([], [])
     for axes, (seed, made) in zip(places, seeds.items(), strict=False):
-        handles = panel(axes, made)
+        legend = panel(axes, made)
         axes.set_title(f"seed {seed}", fontsize=9)
-    for unused in list(figure.axes)[len(seeds) : rows * columns]:
+    for unused in places[len(seeds) :]:
         unused.set_axis_off()
     figure.supxlabel("sqrt(KL) in sqrt(nats) an answer", fontsize=9)
     figure.supylabel("gold (left), proxy (right)", fontsize=9)
-    figure.legend(*handles, fontsize=8, loc="outside lower center", ncols=4, frameon=False)
+    figure.legend(*legend, fontsize=8, loc="outside upper center", ncols=4, frameon=False)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path)
+    if path.suffix == ".png":  # few colours: a third of the size
+        from PIL import Image
+
+        Image.open(path).convert("RGB").quantize(32).save(path, optimize=True)
 
 
 def panel(axes: Any, made: dict[str, Any]) -> tuple[list[Any], list[str]]:
