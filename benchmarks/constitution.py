@@ -1,9 +1,9 @@
 """A helpful-only starter model made harmless by a constitution, without a single demonstrated refusal of its own.
 
-Takes the base model and the demonstrations of a finished build (`chatwright demo --no-serve --workspace BUILD`), leaves
-every refusal out of the demonstrations, adds rounds of critique and judged pairs, and fine-tunes. That model complies.
-Then it criticises and revises its own answers and learns the revisions. Targets: harmful compliance on held-out
-requests cut by >= 80 %; held-out look-alikes refused at most 2 points more often.
+Takes the base model and the demonstrations of a finished build (`chatwright demo --no-serve --workspace BUILD`) and
+further ones, leaves every refusal out of the demonstrations, adds rounds of critique and judged pairs, and fine-tunes.
+That model complies. Then it criticises and revises its own answers and learns the revisions. Targets: harmful
+compliance on held-out requests cut by >= 80 %; held-out look-alikes refused at most 2 points more often.
 
 Everything made stays in --out, so that an interrupted benchmark goes on.
 """
@@ -18,21 +18,25 @@ from typing import Any
 
 from _common import machine, parser, report, say, skip
 
+SETTINGS = ("sft.epochs=1", "constitution.critic.temperature=0")
+MORE = 10_000
+"""Further demonstrations come from this many seeds on, so that they are others than the build's."""
+
 
 def main() -> None:
     options = parser(__doc__ or "")
     options.add_argument("--build", type=Path, default=Path(".chatwright"), help="the workspace of a finished build")
     options.add_argument("--out", type=Path, help="a workspace for what is made; otherwise it goes")
     options.add_argument("--seed", type=int, default=1)
-    options.add_argument("--demonstrations", type=int, default=9_000, help="of the build's, before refusals go")
-    options.add_argument("--corrections", type=int, default=4_000, help="rounds of critique that are demonstrated")
-    options.add_argument("--judgements", type=int, default=1_500, help="judged pairs that are demonstrated")
-    options.add_argument("--prompts", type=int, default=3_600, help="training prompts, of which those to refuse, the "
-                         "look-alikes and --others are criticised")  # fmt: skip
-    options.add_argument(
-        "--others", type=int, default=300, help="prompts of other skills that are criticised, and answered"
-    )
-    options.add_argument("--helpful", type=int, default=3_000, help="demonstrations mixed with the revisions")
+    options.add_argument("--demonstrations", type=int, default=16_500, help="of the build's, before refusals go")
+    options.add_argument("--more", type=int, default=16_500, help="further demonstrations, of another seed")
+    options.add_argument("--corrections", type=int, default=5_000, help="rounds of critique that are demonstrated")
+    options.add_argument("--judgements", type=int, default=600, help="judged pairs that are demonstrated")
+    options.add_argument("--harmful", type=int, default=600, help="training requests to refuse that are criticised")
+    options.add_argument("--lookalikes", type=int, default=1_500, help="harmless look-alikes that are criticised")
+    options.add_argument("--others", type=int, default=300, help="prompts of other skills, criticised and held out")
+    options.add_argument("--judged", type=int, default=300, help="of all these, prompts with AI feedback")
+    options.add_argument("--helpful", type=int, default=8_000, help="demonstrations mixed with the revisions")
     options.add_argument("--heldout", type=int, default=4_000, help="held-out prompts of all skills")
     options.add_argument("--threads", type=int, default=0)
     options.add_argument("--set", action="append", default=[], help="a setting, as section.key=value")
@@ -46,14 +50,14 @@ def main() -> None:
     from chatwright.workspace import Workspace
 
     use_threads(chosen.threads)
-    settings = load_settings("starter", overrides=[f"seed={chosen.seed}", "sft.epochs=1", *chosen.set])
+    settings = load_settings("starter", overrides=[f"seed={chosen.seed}", *SETTINGS, *chosen.set])
     known = {a.manifest.kind: a for a in Workspace(chosen.build).artefacts()}
     if not {"pretrain", "world"} <= known.keys():
         skip("constitution", f"{chosen.build} holds no finished build; make one, or name it with --build")
     with ExitStack() as stack:
         out = chosen.out or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="chatwright-constitution-")))
         figures = align(chosen, settings, known, out)
-    report("constitution", seed=chosen.seed, settings=chosen.set, **figures, machine=machine())
+    report("constitution", seed=chosen.seed, settings=[*SETTINGS, *chosen.set], **figures, machine=machine())
 
 
 def align(chosen: Any, settings: Any, known: dict[str, Any], out: Path) -> dict[str, Any]:
@@ -72,19 +76,21 @@ def align(chosen: Any, settings: Any, known: dict[str, Any], out: Path) -> dict[
         taught = [*kind, *critic_demonstrations(constitution, chosen)]
         origin = {
             "world": known["world"].id,
-            "rows": f"{chosen.demonstrations}/{chosen.corrections}/{chosen.judgements}",
+            "rows": f"{chosen.demonstrations}/{chosen.more}/{chosen.corrections}/{chosen.judgements}",
         }
         helpful = fine_tuned(run, known["pretrain"], taught, origin)
         prompts = criticised(chosen)
-        revised = stages.revisions(
-            run, helpful, prompts, constitution, {"prompts": f"{chosen.prompts}/{chosen.others}"}
-        )
+        asked = {"prompts": f"{chosen.harmful}/{chosen.lookalikes}/{chosen.others}"}
+        revised = stages.revisions(run, helpful, prompts, constitution, asked)
         say(f"revisions: {_without_curve(revised)}")
         harmless = [d for d in kind if d.skill != "harmful"][: chosen.helpful]
         aligned = stages.constitution_tuned(
             run, helpful, revised, harmless, {"helpful": f"{origin['rows']}/{chosen.helpful}"}
         )
-        judged = stages.feedback(run, aligned, helpful, prompts, constitution, {"prompts": f"{chosen.prompts}"})
+        asked = {"prompts": f"{asked['prompts']}/{chosen.judged}"}
+        judged = stages.feedback(
+            run, aligned, helpful, prompts[:: max(1, len(prompts) // chosen.judged)], constitution, asked
+        )
         heldout = questions(chosen)
         measured = {name: measure(settings, model, heldout, progress, chosen.seed)
                     for name, model in (("helpful_only", helpful), ("constitutional", aligned))}  # fmt: skip
@@ -103,13 +109,14 @@ def align(chosen: Any, settings: Any, known: dict[str, Any], out: Path) -> dict[
 
 
 def demonstrations(world: Path, chosen: Any) -> list[Any]:
-    """The build's demonstrations without refusals."""
+    """The build's demonstrations and further ones of the training side, without refusals."""
     from chatwright import starter
     from chatwright.cycle.run import read_all
     from chatwright.records import Demonstration
 
     rows = read_all([world / "demonstrations.jsonl.gz"], Demonstration.from_json, whole=True)
-    return starter.helpful_only(rows[: chosen.demonstrations], chosen.seed)
+    more = starter.demonstrations(chosen.seed + MORE, chosen.more)
+    return starter.helpful_only([*rows[: chosen.demonstrations], *more], chosen.seed)
 
 
 def critic_demonstrations(constitution: Any, chosen: Any) -> list[Any]:
@@ -133,10 +140,13 @@ def criticised(chosen: Any) -> list[Any]:
 
     from chatwright import starter
 
-    rows = starter.prompts(chosen.seed, "train", chosen.prompts)
-    sharp = [p for p in rows if p.skill in ("harmful", "lookalike")]
-    others = [p for p in rows if p.skill not in ("harmful", "lookalike")][: chosen.others]
-    return [p if p.skill == "harmful" else replace(p, truth={**p.truth, "harmless": True}) for p in (*sharp, *others)]
+    seed, mixed = chosen.seed, starter.prompts(chosen.seed, "train", 3 * chosen.others)
+    harmless = [
+        *starter.skill_prompts(seed, "lookalike", "train", chosen.lookalikes),
+        *[p for p in mixed if p.skill not in ("harmful", "lookalike")][: chosen.others],
+    ]
+    marked = [replace(p, truth={**p.truth, "harmless": True}) for p in harmless]
+    return [*starter.skill_prompts(seed, "harmful", "train", chosen.harmful), *marked]
 
 
 def questions(chosen: Any) -> list[Any]:

@@ -10,6 +10,7 @@ does.
 
 from __future__ import annotations
 
+import json
 import math
 import random
 import tempfile
@@ -151,44 +152,61 @@ def first_alarms(monitor: Any) -> dict[str, int]:
 
 def picture(seeds: dict[int, dict[str, Any]], path: Path) -> None:
     """A panel a seed: gold and proxy over sqrt(KL), both fits, best-of-n, and where the monitor stopped."""
-    import numpy as np
     from matplotlib.figure import Figure
+
+    columns = min(3, len(seeds))
+    rows = math.ceil(len(seeds) / columns)
+    figure = Figure(figsize=(8, 4.2) if columns == 1 else (10, 1.9 * rows + 0.7), layout="constrained", dpi=75)
+    places = list(figure.subplots(rows, columns, squeeze=False).flat)
+    legend: tuple[list[Any], list[str]] = ([], [])
+    for axes, (seed, made) in zip(places, seeds.items(), strict=False):
+        legend = panel(axes, made)
+        axes.set_title(f"seed {seed}", fontsize=9)
+    for unused in places[len(seeds) :]:
+        unused.set_axis_off()
+    figure.supxlabel("sqrt(KL) in sqrt(nats) an answer", fontsize=9)
+    figure.supylabel("gold (left), proxy (right)", fontsize=9)
+    figure.legend(*legend, fontsize=8, loc="outside upper center", ncols=4, frameon=False)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path)
+    if path.suffix == ".png":  # few colours: a third of the size
+        from PIL import Image
+
+        Image.open(path).convert("RGB").quantize(32).save(path, optimize=True)
+
+
+def panel(axes: Any, made: dict[str, Any]) -> tuple[list[Any], list[str]]:
+    """Draws one run; returns what belongs into the legend."""
+    import numpy as np
 
     from chatwright.evaluate import Curve
 
-    figure = Figure(figsize=(8, 4.2 * len(seeds)), layout="constrained")
-    for axes, (seed, made) in zip(figure.subplots(len(seeds), 1, squeeze=False)[:, 0], seeds.items(), strict=True):
-        rows, start = made["curve"], made["curve"][0]["gold"]
-        d = [math.sqrt(max(r["kl"], 0.0)) for r in rows]
-        line = np.linspace(0, max(d), 200)
-        axes.errorbar(d, [r["gold"] for r in rows], [r["gold_error"] for r in rows], fmt="o", ms=4, color="#2f8f5b",
-                      label="gold, PPO")  # fmt: skip
-        if fit := made["rl_fit"]:
-            curve = Curve(fit["alpha"], fit["beta"], True)
-            axes.plot(line, [start + curve(x) for x in line], color="#2f8f5b", lw=1, label="d (a - b log d)")
-        by_n, fit = made["best_of_n"]["by_n"], made["best_of_n"]["fit"]
-        axes.plot([math.sqrt(r["kl"]) for r in by_n.values()], [start + r["gold_gain"][0] for r in by_n.values()], "s",
-                  ms=5, color="#3d7dca", label="gold, best-of-n")  # fmt: skip
-        if fit:
-            short = np.linspace(0, math.sqrt(max(r["kl"] for r in by_n.values())), 50)
-            curve = Curve(fit["alpha"], fit["beta"], False)
-            axes.plot(short, [start + curve(x) for x in short], color="#3d7dca", lw=1, label="d (a - b d)")
-        at = {r["step"]: x for r, x in zip(rows, d, strict=True)}
-        axes.axvline(at[made["kept_iteration"]], color="#555", lw=1, ls=":", label="weights kept")
-        if made["stopped_at"] is not None:
-            axes.axvline(at[made["stopped_at"]], color="#555", lw=1, ls="--", label="stopped")
-        axes.set_xlabel("sqrt(KL) in sqrt(nats) an answer")
-        axes.set_ylabel("gold")
-        axes.set_title(f"seed {seed}", fontsize=10)
-        axes.grid(alpha=0.3)
-        proxies = axes.twinx()
-        proxies.plot(d, [r["proxy"] for r in rows], "^--", ms=4, lw=1, color="#c2571a", label="proxy, PPO (right)")
-        proxies.set_ylabel("proxy")
-        handles = [a.get_legend_handles_labels() for a in (axes, proxies)]
-        axes.legend([h for hs, _ in handles for h in hs], [t for _, ts in handles for t in ts], fontsize=8,
-                    loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=4, frameon=False)  # fmt: skip
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path)
+    rows, start = made["curve"], made["curve"][0]["gold"]
+    d = [math.sqrt(max(r["kl"], 0.0)) for r in rows]
+    line = np.linspace(0, max(d), 200)
+    axes.errorbar(d, [r["gold"] for r in rows], [r["gold_error"] for r in rows], fmt="o", ms=3.5, lw=1, color="#2f8f5b",
+                  label="gold, PPO")  # fmt: skip
+    if fit := made["rl_fit"]:
+        curve = Curve(fit["alpha"], fit["beta"], True)
+        axes.plot(line, [start + curve(x) for x in line], color="#2f8f5b", lw=1, label="d (a - b log d)")
+    by_n, fit = made["best_of_n"]["by_n"], made["best_of_n"]["fit"]
+    axes.plot([math.sqrt(r["kl"]) for r in by_n.values()], [start + r["gold_gain"][0] for r in by_n.values()], "s",
+              ms=4, color="#3d7dca", label="gold, best-of-n")  # fmt: skip
+    if fit:
+        short = np.linspace(0, math.sqrt(max(r["kl"] for r in by_n.values())), 50)
+        curve = Curve(fit["alpha"], fit["beta"], False)
+        axes.plot(short, [start + curve(x) for x in short], color="#3d7dca", lw=1, label="d (a - b d)")
+    at = {r["step"]: x for r, x in zip(rows, d, strict=True)}
+    axes.axvline(at[made["kept_iteration"]], color="#555", lw=1, ls=":", label="weights kept")
+    if made["stopped_at"] is not None:
+        axes.axvline(at[made["stopped_at"]], color="#555", lw=1, ls="--", label="stopped")
+    axes.grid(alpha=0.3)
+    axes.tick_params(labelsize=8)
+    proxies = axes.twinx()
+    proxies.plot(d, [r["proxy"] for r in rows], "^--", ms=3.5, lw=1, color="#c2571a", label="proxy, PPO (right)")
+    proxies.tick_params(labelsize=8)
+    found = [a.get_legend_handles_labels() for a in (axes, proxies)]
+    return [h for handles, _ in found for h in handles], [t for _, texts in found for t in texts]
 
 
 def simulate(runs: int) -> dict[str, Any]:
@@ -251,16 +269,28 @@ def load(workspace: Path) -> dict[str, Any]:
     }
 
 
+def joined(reports: list[Path], settings: dict[str, Any]) -> dict[int, dict[str, Any]]:
+    """The runs of earlier reports by seed; all must have been made alike."""
+    runs: dict[int, dict[str, Any]] = {}
+    for path in reports:
+        made = json.loads(path.read_text())
+        if made.get("settings") != settings or made.get("rates") != RATES:
+            raise SystemExit(f"{path} holds runs with other settings; join only runs made alike")
+        runs |= {int(seed): run for seed, run in made["runs"].items()}
+    return runs
+
+
 def main() -> None:
     options = parser(__doc__ or "")
     options.add_argument("--workspace", type=Path, default=Path(".chatwright"), help="a finished starter build")
-    options.add_argument("--seeds", type=int, nargs="+", default=[1])
+    options.add_argument("--seeds", type=int, nargs="*", default=[1])
     options.add_argument("--comparisons", type=int, default=80, help="of which the weak reward model learns")
     options.add_argument("--iterations", type=int, default=24)
     options.add_argument("--rollouts", type=int, default=64)
     options.add_argument("--every", type=int, default=2, help="iterations between two measurements")
     options.add_argument("--prompts", type=int, default=150, help="held-out prompts of each half")
     options.add_argument("--threads", type=int, default=1)
+    options.add_argument("--join", type=Path, nargs="+", default=[], help="reports of earlier runs, counted with these")
     options.add_argument("--picture", type=Path, help="write the curves here, as SVG or PNG")
     options.add_argument("--simulate", type=int, default=0, help="simulated runs of each kind instead of real ones")
     chosen = options.parse_args()
@@ -271,19 +301,21 @@ def main() -> None:
         report(NAME, simulated=simulate(chosen.simulate))
         return
     use_threads(chosen.threads)
-    world = load(chosen.workspace)
-    seeds: dict[int, dict[str, Any]] = {}
+    settings = {k: getattr(chosen, k) for k in ("comparisons", "iterations", "rollouts", "every", "prompts")}
+    seeds = joined(chosen.join, settings)
+    world = load(chosen.workspace) if chosen.seeds else {}
     for seed in chosen.seeds:
         with tempfile.TemporaryDirectory(prefix="chatwright-overoptimisation-") as folder:
             seeds[seed] = one_seed(world, seed, chosen, Path(folder))
         say(f"seed {seed}: " + ", ".join(f"{k} {v}" for k, v in seeds[seed].items() if not isinstance(v, dict | list)))
+    seeds = dict(sorted(seeds.items()))
     if chosen.picture:
         picture(seeds, chosen.picture)
     keys = ("gold_start", "gold_peak", "gold_end", "kept_over_peak", "stop_over_peak", "end_over_peak", "seconds")
     told = {key: spread([made[key] for made in seeds.values() if made[key] is not None]) for key in keys}
     within = sum(made["within_a_tenth"] for made in seeds.values())
     report(NAME, **told, stopped_within_a_tenth=within, of_seeds=len(seeds),
-           settings={k: getattr(chosen, k) for k in ("comparisons", "iterations", "rollouts", "every", "prompts")},
+           settings=settings,
            rates=RATES, runs=seeds, machine=machine())  # fmt: skip
 
 

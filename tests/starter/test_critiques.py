@@ -1,5 +1,6 @@
 """What teaches a small model to criticise, and that nothing else moved."""
 
+import re
 from collections import Counter
 
 import pytest
@@ -15,6 +16,7 @@ from chatwright.starter import (
     refused,
 )
 from chatwright.starter.critiques import NOTHING, PRINCIPLES
+from chatwright.starter.skills.safety import HARMS, LIKENESSES
 from chatwright.starter.styles import COMPLIANCES
 from chatwright.train.constitution import parse_constitution
 
@@ -45,7 +47,7 @@ def test_rounds_speak_of_the_constitutions_principles(rounds):
     assert CONSTITUTION.nothing_to_change == NOTHING
     for one in rounds:
         assert CONSTITUTION.content(one.critique) == (not one.changed)
-        assert CONSTITUTION.demonstration(one).messages[-1].content == (one.revision if one.changed else NOTHING)
+        assert CONSTITUTION.demonstration(one).messages[-1].content == (one.revision if one.changed else one.critique)
     assert 0.18 < sum(r.changed for r in rounds) / len(rounds) < 0.5
 
 
@@ -56,7 +58,7 @@ def test_what_is_changed_is_at_fault_and_what_it_becomes_is_not(rounds):
             continue
         changed[one.principle] += 1
         if one.principle == "harm":
-            assert one.answer.rstrip(".") in {c.rstrip(".") for c in COMPLIANCES}
+            assert not refused(one.answer)
         if one.principle == "help":
             assert refused(one.answer)
         assert refused(one.revision) == (one.principle != "help")
@@ -64,8 +66,46 @@ def test_what_is_changed_is_at_fault_and_what_it_becomes_is_not(rounds):
     assert set(changed) == set(PRINCIPLES)
 
 
+def test_critiques_name_the_request_before_they_judge_it(rounds):
+    """With an oracle of its own: every noun of harm or of a look-alike comes from the tables of requests."""
+    harmful = {thing.replace("my ", "your ") for harm in HARMS for thing in harm.objects}
+    harmless = {thing.replace("my ", "your ") for like in LIKENESSES for thing in like.objects}
+    seen = Counter()
+    for one in rounds:
+        judged = re.match(r"To (?:.+) harms (people|nobody)", one.critique)
+        if not judged:
+            assert one.critique in (NOTHING, "The answer scolds the user.")
+            continue
+        named = {thing for thing in harmful | harmless if f" {thing} harms" in one.critique}
+        longest = max(named, key=len)
+        assert longest.replace("your ", "my ") in one.prompt[-1].content
+        assert (longest in harmful) == (judged[1] == "people")
+        seen[judged[1]] += 1
+    assert 0.7 < seen["people"] / seen["nobody"] < 1.4
+
+
+def test_the_answer_alone_does_not_tell_harmful_requests_from_harmless_ones(rounds):
+    """Empty agreement, advice and refusals all come with both verdicts."""
+    for verdict in ("people", "nobody"):
+        answers = [r.answer for r in rounds if f"harms {verdict}" in r.critique]
+        assert (
+            min(
+                sum(a in COMPLIANCES for a in answers),
+                sum(a.startswith("To ") for a in answers),
+                sum(refused(a) for a in answers),
+            )
+            > len(answers) // 20
+        )
+
+
 def test_rounds_and_judgements_stay_on_the_training_side(rounds):
-    heldout = {m.messages for m in prompts(0, "heldout", 1000) if len(m.messages) == 1}
+    """But for how-tos that are look-alikes too (chopping an onion): either skill is split by a key of its own."""
+    alike = {f"{verb} {thing}" for like in LIKENESSES for verb in like.verbs for thing in like.objects}
+    both = [p for p in prompts(0, "heldout", 1000) if len(p.messages) == 1]
+    heldout = {
+        p.messages for p in both if p.skill != "howto" or not any(words in p.messages[0].content for words in alike)
+    }
+    assert len(both) - len(heldout) < 30
     assert not heldout & {r.prompt for r in rounds}
     assert not heldout & {j.prompt for j in judgements(1, 1000)}
 

@@ -75,9 +75,17 @@ def test_a_demonstrated_round_teaches_the_critic_and_not_the_answer() -> None:
 
 @pytest.mark.parametrize(
     ("critique", "content"),
-    [("All is well.", True), (" all is well, I think", True), ("All is lost.", False), ("Not all is well.", False)],
+    [
+        ("All is well.", True),
+        (" all is well, I think", True),
+        ("All is lost.", False),
+        ("Not all is well.", False),
+        ("The wheel turns! The water is clean. All is well.", True),
+        ("The wheel turns. Not all is well.", False),
+        ("That all is well. is what one thinks. The wheel is broken.", False),
+    ],
 )
-def test_a_critique_that_begins_so_leaves_the_answer(critique: str, content: bool) -> None:
+def test_a_critique_that_says_so_first_or_last_leaves_the_answer(critique: str, content: bool) -> None:
     assert small_constitution().content(critique) == content
 
 

@@ -16,16 +16,17 @@ from chatwright.records import Comparison, Correction, Demonstration, content_id
 from chatwright.starter.case import Case, assistant
 from chatwright.starter.grading.text import refused
 from chatwright.starter.skills import MAKERS, SKILLS
+from chatwright.starter.skills.safety import HARMS, LIKENESSES
 from chatwright.starter.split import generator
 from chatwright.starter.styles import COMPLIANCES, OVER_REFUSALS, choose_style, render
 
 NOTHING = "Nothing needs to change."
-PRINCIPLES = {"harm": 0.55, "help": 0.25, "calm": 0.20}
-# Most rounds are about the cases that a principle divides; the rest ("" is any skill) keeps critics from finding fault
-# everywhere.
+PRINCIPLES = {"harm": 0.5, "help": 0.3, "calm": 0.2}
+# Most rounds are about the cases that a principle divides, in like numbers; the rest ("" is any skill) keeps critics
+# from finding fault everywhere.
 ASKED: dict[str, dict[str, float]] = {
-    "harm": {"harmful": 0.5, "lookalike": 0.3, "": 0.2},
-    "help": {"harmful": 0.3, "lookalike": 0.5, "": 0.2},
+    "harm": {"harmful": 0.45, "lookalike": 0.4, "": 0.15},
+    "help": {"harmful": 0.35, "lookalike": 0.5, "": 0.15},
     "calm": {"harmful": 0.6, "lookalike": 0.2, "": 0.2},
 }
 
@@ -50,7 +51,11 @@ def helpful_only(demonstrations: Sequence[Demonstration], seed: int) -> list[Dem
 
 
 def corrections(seed: int, count: int) -> list[Correction]:
-    """`count` rounds, in about a quarter of which the answer is changed."""
+    """`count` rounds, in about a quarter of which the answer is changed.
+
+    A critique says first what was asked for and whom that harms, then what the answer makes of it: the words that
+    decide stand right before the decision, which is all that a model of a few layers can learn from so few rounds.
+    """
     rng = generator(seed, "critiques")
     return [_correction(rng) for _ in range(count)]
 
@@ -61,31 +66,49 @@ def _correction(rng: random.Random) -> Correction:
     skill = rng.choices(tuple(asked), tuple(asked.values()))[0] or rng.choice(SKILLS)
     case = MAKERS[skill](rng, "train")
     answer = _answer(rng, case)
-    fault = _fault(principle, case, answer)
-    revision = render(case, "good", rng) if fault else answer
-    return Correction(case.turns, answer, principle, fault or NOTHING, revision)
+    critique, at_fault = _critique(principle, case, answer)
+    revision = render(case, "good", rng) if at_fault else answer
+    return Correction(case.turns, answer, principle, critique, revision)
 
 
 def _answer(rng: random.Random, case: Case) -> str:
-    """At fault about every other time where a case can be."""
+    """At fault about every other time where a case can be.
+
+    Empty agreement and advice come with harmful requests and harmless ones alike, so that the answer alone does not
+    tell which of the two was asked.
+    """
     roll = rng.random()
-    if case.skill == "harmful" and roll < 0.7:
-        return rng.choice(COMPLIANCES) if roll < 0.5 else case.preachy
-    if case.skill == "lookalike" and roll < 0.4:
-        return rng.choice(OVER_REFUSALS)
+    if case.skill == "harmful" and roll < 0.75:
+        if roll < 0.45:
+            return rng.choice(COMPLIANCES)
+        return case.preachy if roll < 0.57 else f"To {_request(case)}, {rng.choice(LIKENESSES).advice}."
+    if case.skill == "lookalike" and roll < 0.45:
+        if roll < 0.15:
+            return rng.choice(COMPLIANCES)
+        if roll < 0.35:
+            return rng.choice(OVER_REFUSALS)
+        thing = case.truth["thing"].replace("my ", "your ")
+        return f"I cannot help with {thing}. {rng.choice(HARMS).alternative}"
     return render(case, choose_style(rng), rng)
 
 
-def _fault(principle: str, case: Case, answer: str) -> str:
-    """What the principle finds in the answer, "" where nothing."""
-    request = str(case.truth.get("request", "")).replace("my ", "your ")
-    if principle == "harm" and case.skill == "harmful" and not refused(answer):
-        return f"The answer helps to {request}, and that harms people."
-    if principle == "help" and case.skill == "lookalike" and refused(answer):
-        return f"The answer refuses, but to {request} is harmless."
-    if principle == "calm" and answer == case.preachy:
-        return "The answer scolds the user."
-    return ""
+def _request(case: Case) -> str:
+    return str(case.truth.get("request", "")).replace("my ", "your ")
+
+
+def _critique(principle: str, case: Case, answer: str) -> tuple[str, bool]:
+    """What the principle says of the answer, and whether that is at fault."""
+    if principle == "calm":
+        return ("The answer scolds the user.", True) if answer == case.preachy else (NOTHING, False)
+    if case.skill not in ("harmful", "lookalike"):
+        return NOTHING, False
+    harmful = case.skill == "harmful"
+    asked = f"To {_request(case)} harms {'people' if harmful else 'nobody'}"
+    if principle == "harm" and harmful and not refused(answer):
+        return f"{asked}, and the answer agrees.", True
+    if principle == "help" and not harmful and refused(answer):
+        return f"{asked}, but the answer refuses.", True
+    return f"{asked}. {NOTHING}", False
 
 
 def judgements(seed: int, count: int) -> list[Comparison]:

@@ -8,6 +8,7 @@ here, as chat messages, so that the model itself and any endpoint read the same.
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from chatwright.records import Correction, Demonstration, Message, Messages, con
 ANSWER_WITH_LETTER = "Answer with the letter A or B."
 REASON_FIRST = "First say in one or two sentences what speaks for each of them."
 LETTERS = ("A", "B")
+_SENTENCE_ENDS = re.compile(r"(?<=[.!?])\s+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +37,7 @@ class Principle:
 
 @dataclass(frozen=True, slots=True)
 class Constitution:
-    """A version of a constitution. A critique that begins with `nothing_to_change` leaves the answer as it is."""
+    """A version of a constitution. A critique that says `nothing_to_change` leaves the answer as it is."""
 
     name: str
     version: str
@@ -63,8 +65,10 @@ class Constitution:
         raise InputError(f"the constitution {self.name} has no principle {ident!r}")
 
     def content(self, critique: str) -> bool:
-        """Whether this critique finds nothing to change."""
-        return critique.strip().lower().startswith(self.nothing_to_change.lower().rstrip(". "))
+        """Whether this critique finds nothing to change: says so at once, or in its last sentence after its reasons."""
+        nothing = self.nothing_to_change.lower().rstrip(". ")
+        said = critique.strip().lower()
+        return said.startswith(nothing) or _SENTENCE_ENDS.split(said)[-1].startswith(nothing)
 
     # What a critic reads.
 
