@@ -78,11 +78,11 @@ def kept(workspace: Path, chosen: argparse.Namespace) -> dict[str, Any]:
 
 def one_build(workspace: Path, chosen: argparse.Namespace) -> dict[str, Any]:
     from chatwright import starter
-    from chatwright.config import load_settings
     from chatwright.cycle.first_build import train_prompts
     from chatwright.cycle.run import read_all
     from chatwright.progress import Progress
     from chatwright.records import Prompt
+    from chatwright.settings import load_settings
     from chatwright.train import ppo
     from chatwright.workspace import Workspace
 

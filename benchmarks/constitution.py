@@ -45,8 +45,8 @@ def main() -> None:
     from chatwright.machine import prepare_process
 
     prepare_process()
-    from chatwright.config import load_settings
     from chatwright.machine import use_threads
+    from chatwright.settings import load_settings
     from chatwright.workspace import Workspace
 
     use_threads(chosen.threads)

@@ -312,7 +312,7 @@ def main() -> None:
 
     prepare_process()
     use_threads(chosen.threads)
-    from chatwright.config import load_settings
+    from chatwright.settings import load_settings
 
     settings = load_settings("starter", overrides=chosen.set)
     runs = [kept_run(workspace, seed, settings, chosen) for workspace in chosen.workspace for seed in chosen.seeds]

@@ -36,7 +36,7 @@ QUOTED = {"xz_conditioned": 2.062, "nanochat_5_minutes_bf16": 1.960}
 
 
 def settings(chosen: Any) -> Any:
-    from chatwright.config import load_settings
+    from chatwright.settings import load_settings
 
     fixed = SETTINGS | {f"model.{key}": value for key, value in SHAPES[chosen.shape].items()}
     fixed |= {"pretrain.minutes": chosen.minutes, "seed": chosen.seed}

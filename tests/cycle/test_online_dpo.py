@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 from tests.train.worlds import SHARED, base, comparisons, prompts
 
-from chatwright.config import RewardConfig, load_settings
+from chatwright.config import RewardConfig
 from chatwright.cycle.online_dpo import online_dpo, ranked_by_scores
 from chatwright.cycle.run import Run, read_all
 from chatwright.errors import InputError
 from chatwright.progress import Progress
 from chatwright.records import Comparison, Message, Prompt
+from chatwright.settings import load_settings
 from chatwright.train import reward
 from chatwright.workspace import Artefact, Workspace, finish, load_artefact
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from chatwright.config import load_settings
 from chatwright.errors import ConfigError
 from chatwright.presets import PRESETS
+from chatwright.settings import load_settings
 
 
 def test_flag_beats_environment_beats_file_beats_preset(tmp_path: Path) -> None:

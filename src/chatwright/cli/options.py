@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from chatwright.config import Settings
     from chatwright.cycle.run import Run
+    from chatwright.settings import Settings
     from chatwright.workspace import Artefact, Workspace
 
 Data = Annotated[list[Path], typer.Argument(help="Folders or .txt, .jsonl, .jsonl.gz, .parquet files.")]
@@ -32,7 +32,7 @@ def settings_of(
     preset: str, toml: Path | None, overrides: list[str] | None, *, seed: int | None = None, port: int | None = None
 ) -> Settings:
     """The settings of a verb; options that were not given leave the file and the environment their say."""
-    from chatwright.config import load_settings
+    from chatwright.settings import load_settings
 
     given = {"seed": seed, "serve.port": port}
     options = [f"{name}={value}" for name, value in given.items() if value is not None]

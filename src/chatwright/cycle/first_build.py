@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from chatwright import starter
-from chatwright.config import Settings
 from chatwright.cycle import run as stages
 from chatwright.cycle.run import Run, read_all
 from chatwright.cycle.verdict import Evaluation, evaluate_all
@@ -21,6 +20,7 @@ from chatwright.engine import Engine, SamplingParams, answer
 from chatwright.files import write_json, write_jsonl
 from chatwright.progress import Progress
 from chatwright.records import Comparison, Demonstration, Prompt
+from chatwright.settings import Settings
 from chatwright.workspace import Artefact, Workspace, finish
 
 Made = dict[str, Artefact]

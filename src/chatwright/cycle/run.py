@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from chatwright import text
-from chatwright.config import Settings
 from chatwright.engine import Engine, SamplingParams, answer
 from chatwright.errors import ChatwrightError, InputError
 from chatwright.evaluate import best_of_n_curve
@@ -23,6 +22,7 @@ from chatwright.model.decoder import Decoder
 from chatwright.model.tokenizer import Tokenizer
 from chatwright.progress import Progress, Stage
 from chatwright.records import Comparison, Demonstration, Message, Prompt
+from chatwright.settings import Settings
 from chatwright.train import best_of_n, dpo, grpo, ppo, pretrain, reward, sft
 from chatwright.train.distributed import World
 from chatwright.train.gold_measure import Gold, GoldCheck

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from chatwright import starter
-from chatwright.config import Settings
 from chatwright.engine import Engine
 from chatwright.evaluate import Answered, Interval, StageSummary, answer_prompts, summarise, win_rate, write_report
 from chatwright.files import Problems, read_records, write_json, write_jsonl
 from chatwright.progress import Progress
 from chatwright.records import Prompt
+from chatwright.settings import Settings
 from chatwright.store import Store, sqlite_url
 from chatwright.workspace import Artefact, Workspace, find_artefact, finish, load_artefact, stage_key
 
