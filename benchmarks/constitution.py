@@ -66,7 +66,7 @@ def align(chosen: Any, settings: Any, known: dict[str, Any], out: Path) -> dict[
     from chatwright.cycle import constitution as stages
     from chatwright.cycle.run import Run, fine_tuned
     from chatwright.progress import Progress
-    from chatwright.train.constitution import parse_constitution
+    from chatwright.train.constitutional.principles import parse_constitution
     from chatwright.workspace import Workspace
 
     constitution = parse_constitution(starter.constitution_text(), "the starter's constitution")
@@ -123,7 +123,7 @@ def critic_demonstrations(constitution: Any, chosen: Any) -> list[Any]:
     """Rounds of critique and judged pairs, as the critic will be asked."""
     from chatwright import starter
     from chatwright.records import Demonstration, Message
-    from chatwright.train.constitution import LETTERS, comparison_turns
+    from chatwright.train.constitutional.principles import LETTERS, comparison_turns
 
     rounds = starter.corrections(chosen.seed, chosen.corrections)
     made = [constitution.demonstration(r, skill="critique", source="simulated") for r in rounds]

@@ -294,7 +294,7 @@ class EndpointConfig(Section):
 
 
 class ConstitutionConfig(Section):
-    """Critique, revision and AI feedback (Bai et al. 2022, Constitutional AI); see `train/critique.py`."""
+    """Critique, revision and AI feedback (Bai et al. 2022, Constitutional AI); see `train/constitutional/`."""
 
     rounds: int = Field(default=3, gt=0, description="critiques of one answer, each under another principle")
     examples: int = Field(default=0, ge=0, description="of the constitution, shown to the critic first, as they fit")

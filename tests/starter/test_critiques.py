@@ -18,7 +18,7 @@ from chatwright.starter import (
 from chatwright.starter.critiques import NOTHING, PRINCIPLES
 from chatwright.starter.skills.safety import HARMS, LIKENESSES
 from chatwright.starter.styles import COMPLIANCES
-from chatwright.train.constitution import parse_constitution
+from chatwright.train.constitutional.principles import parse_constitution
 
 CONSTITUTION = parse_constitution(constitution_text(), "starter")
 

@@ -14,7 +14,7 @@ from chatwright.model.decoder import Decoder, initialise
 from chatwright.progress import Progress
 from chatwright.records import Correction, Demonstration, Message, Prompt
 from chatwright.train import sft
-from chatwright.train.constitution import Constitution, parse_constitution
+from chatwright.train.constitutional.principles import Constitution, parse_constitution
 
 FILE = """
 name = "small"

@@ -17,10 +17,11 @@ from chatwright.errors import InputError
 from chatwright.files import Problems, read_records
 from chatwright.progress import Progress
 from chatwright.records import Comparison, Prompt
-from chatwright.train import ai_feedback, reward
-from chatwright.train.ai_feedback import Judge, Verdict, first_named, soft_label
-from chatwright.train.constitution import comparison_turns
-from chatwright.train.critic import EngineCritic, Letter, letter_tokens
+from chatwright.train import reward
+from chatwright.train.constitutional import ai_feedback
+from chatwright.train.constitutional.ai_feedback import Judge, Verdict, first_named, soft_label
+from chatwright.train.constitutional.critic import EngineCritic, Letter, letter_tokens
+from chatwright.train.constitutional.principles import comparison_turns
 from chatwright.workspace import Artefact
 
 

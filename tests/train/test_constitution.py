@@ -10,7 +10,7 @@ from tests.train.principled import FILE, small_constitution, user
 from chatwright.errors import InputError
 from chatwright.records import Correction, Message
 from chatwright.starter import constitution_text
-from chatwright.train.constitution import (
+from chatwright.train.constitutional.principles import (
     comparison_turns,
     default_constitution,
     letter_turns,

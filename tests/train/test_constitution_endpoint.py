@@ -22,10 +22,10 @@ from chatwright.engine import Engine
 from chatwright.errors import ChatwrightError, InputError
 from chatwright.progress import Progress
 from chatwright.records import Message
-from chatwright.train import ai_feedback, critique
-from chatwright.train.constitution import comparison_turns
-from chatwright.train.critic import EngineCritic, Letter
-from chatwright.train.endpoint import EndpointCritic, letter_of_logprobs, letter_of_text
+from chatwright.train.constitutional import ai_feedback, critique
+from chatwright.train.constitutional.critic import EngineCritic, Letter
+from chatwright.train.constitutional.endpoint import EndpointCritic, letter_of_logprobs, letter_of_text
+from chatwright.train.constitutional.principles import comparison_turns
 
 HASTY = EndpointConfig(attempts=3)
 

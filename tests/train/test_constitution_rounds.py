@@ -27,11 +27,11 @@ from chatwright.errors import InputError, WorkspaceError
 from chatwright.files import Problems, iter_rows, read_records
 from chatwright.progress import Progress
 from chatwright.records import Demonstration, Message, Prompt
-from chatwright.train import critique
-from chatwright.train.critic import Written
-from chatwright.train.critique import Revised, Round
-from chatwright.train.journal import Journal
-from chatwright.train.refusals import evades, refuses
+from chatwright.train.constitutional import critique
+from chatwright.train.constitutional.critic import Written
+from chatwright.train.constitutional.critique import Revised, Round
+from chatwright.train.constitutional.journal import Journal
+from chatwright.train.constitutional.refusals import evades, refuses
 from chatwright.workspace import Artefact
 
 

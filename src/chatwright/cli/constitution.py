@@ -63,8 +63,8 @@ def constitution(
     """
     from chatwright.cycle import constitution as stages
     from chatwright.records import Demonstration
-    from chatwright.train.constitution import default_constitution, load_constitution
-    from chatwright.train.endpoint import EndpointCritic
+    from chatwright.train.constitutional.endpoint import EndpointCritic
+    from chatwright.train.constitutional.principles import default_constitution, load_constitution
 
     settings = settings_of(preset, config, set, seed=seed)
     chosen = load_constitution(constitution) if constitution else default_constitution()

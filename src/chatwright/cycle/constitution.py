@@ -12,9 +12,10 @@ from chatwright.config import ConstitutionConfig
 from chatwright.cycle.run import Run, read_all
 from chatwright.engine import Engine
 from chatwright.records import Demonstration, Prompt
-from chatwright.train import ai_feedback, critique, sft
-from chatwright.train.constitution import Constitution
-from chatwright.train.critic import Critic, EngineCritic
+from chatwright.train import sft
+from chatwright.train.constitutional import ai_feedback, critique
+from chatwright.train.constitutional.critic import Critic, EngineCritic
+from chatwright.train.constitutional.principles import Constitution
 from chatwright.workspace import Artefact
 
 

@@ -120,7 +120,7 @@ def letter_turns(asked: Messages, reasoning: str) -> Messages:
 
 def default_constitution() -> Constitution:
     """The one that comes with Chatwright."""
-    text = files("chatwright.train").joinpath("data/constitution.toml").read_text("utf-8")
+    text = files("chatwright.train.constitutional").joinpath("data/constitution.toml").read_text("utf-8")
     return parse_constitution(text, "the default constitution")
 
 

@@ -22,10 +22,10 @@ from chatwright.errors import InputError
 from chatwright.files import write_jsonl
 from chatwright.progress import Progress
 from chatwright.records import Demonstration, Message, Messages, Prompt, Source, content_id
-from chatwright.train.constitution import Constitution, Principle
-from chatwright.train.critic import Critic, EngineCritic, Written
-from chatwright.train.journal import Journal
-from chatwright.train.refusals import evades, refuses
+from chatwright.train.constitutional.critic import Critic, EngineCritic, Written
+from chatwright.train.constitutional.journal import Journal
+from chatwright.train.constitutional.principles import Constitution, Principle
+from chatwright.train.constitutional.refusals import evades, refuses
 from chatwright.train.sft import source_of
 from chatwright.workspace import STATE_FOLDER, Artefact, finish, load_artefact
 

@@ -19,11 +19,11 @@ from chatwright.errors import InputError
 from chatwright.files import write_jsonl
 from chatwright.progress import Progress
 from chatwright.records import Comparison, Messages, Prompt, content_id, ranking_of
-from chatwright.train.constitution import Constitution, Principle, comparison_turns, letter_turns
-from chatwright.train.critic import Critic, EngineCritic, Letter
-from chatwright.train.critique import Refuses, answerable, drawn, harmless_prompt, share, written_by
-from chatwright.train.journal import Journal
-from chatwright.train.refusals import evades, refuses
+from chatwright.train.constitutional.critic import Critic, EngineCritic, Letter
+from chatwright.train.constitutional.critique import Refuses, answerable, drawn, harmless_prompt, share, written_by
+from chatwright.train.constitutional.journal import Journal
+from chatwright.train.constitutional.principles import Constitution, Principle, comparison_turns, letter_turns
+from chatwright.train.constitutional.refusals import evades, refuses
 from chatwright.train.sft import source_of
 from chatwright.workspace import STATE_FOLDER, Artefact, finish, load_artefact
 

@@ -16,8 +16,8 @@ from typing import Any, Literal
 from chatwright.config import EndpointConfig, SamplingConfig
 from chatwright.errors import ChatwrightError, ConfigError, InputError
 from chatwright.records import Messages
-from chatwright.train.constitution import LETTERS
-from chatwright.train.critic import Letter, Written
+from chatwright.train.constitutional.critic import Letter, Written
+from chatwright.train.constitutional.principles import LETTERS
 
 TOP_LOGPROBS = 20
 LETTER_TOKENS = 4

@@ -21,7 +21,7 @@ from chatwright.model.logprobs import token_logprobs
 from chatwright.model.packing import Example, passes, predicted
 from chatwright.records import Message, Messages
 from chatwright.train.answers import answer_example
-from chatwright.train.constitution import LETTERS
+from chatwright.train.constitutional.principles import LETTERS
 
 MICRO_TOKENS = 8192
 """Tokens of questions read in one pass."""
