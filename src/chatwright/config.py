@@ -328,3 +328,6 @@ class ServeConfig(Section):
 
 class MachineConfig(Section):
     threads: int = Field(default=0, ge=0, description="0: chosen from the cores that are free")
+    sharding: Literal["ddp", "fsdp"] = Field(
+        default="ddp", description="under torchrun: whole weights on every rank, or a shard of them (FSDP2)"
+    )

@@ -24,6 +24,7 @@ from chatwright.progress import Progress
 from chatwright.records import Message, Prompt
 from chatwright.train import gold_measure, ppo
 from chatwright.train.gold_measure import STREAM, GoldCheck, by_unit
+from chatwright.train.loop import Trainer
 from chatwright.workspace import Artefact
 
 LOUD = string.ascii_uppercase + string.digits
@@ -247,7 +248,7 @@ def test_a_state_without_gold_and_damaged_weights_are_named(world: Path, tmp_pat
     state.mkdir()
     gold_measure.best_weights(state, 4).write_bytes(b"half a file")
     with pytest.raises(WorkspaceError, match="damaged"):
-        gold_measure.restore_best(state, 4, Decoder(tiny_shape()))
+        gold_measure.restore_best(state, 4, Trainer(Decoder(tiny_shape()), PpoConfig()))
 
 
 def test_the_smallest_number_of_prompts_is_a_setting_within_bounds() -> None:

@@ -55,7 +55,7 @@ def open_run(settings: Settings, workspace: Path) -> Iterator[Run]:
     from chatwright.train.distributed import World
     from chatwright.workspace import Workspace
 
-    with World.start() as world:
+    with World.start(settings.machine.sharding) as world:
         space = Workspace(workspace)
         with space if world.main else nullcontext(), \
              Progress(workspace, terminal=True) if world.main else Progress() as progress:  # fmt: skip

@@ -6,18 +6,20 @@ is divided by rank as a pure function of the step, gradients are summed by DDP o
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import nn
 
-from chatwright.errors import ConfigError
 from chatwright.machine import default_device
+
+M = TypeVar("M", bound=nn.Module)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +73,13 @@ class World:
         """Whether this process holds only a part of the weights, so that a model cannot be used outside of a step."""
         return self.size > 1 and self.sharding == "fsdp"
 
-    def refuse_shards(self, stage: str) -> None:
-        """For stages that sample or score with the model they train."""
-        if self.sharded:
-            raise ConfigError(f"{stage} reads the whole model between its steps and runs with ddp only, not with fsdp")
+    def trained(self, model: M) -> M:
+        """The model to train for a stage that also reads `model` between its steps: itself, or a copy to be sharded.
+
+        `Trainer.refresh` brings the whole one up to date, which then costs its weights once more and nothing else:
+        gradients and moments stay sharded.
+        """
+        return copy.deepcopy(model) if self.sharded else model
 
     def barrier(self) -> None:
         if self.size > 1:

@@ -29,6 +29,7 @@ from chatwright.progress import Stage
 from chatwright.records import Prompt
 from chatwright.train.gold_monitor import Measurement, Verdict, judge
 from chatwright.train.judges import Judges
+from chatwright.train.loop import Trainer
 from chatwright.train.rollouts import answer_and_score
 
 Gold = Callable[[Sequence[Prompt], Sequence[str]], Sequence[float]]
@@ -197,14 +198,11 @@ def drop_others(state: Path, step: int) -> None:
             path.unlink(missing_ok=True)
 
 
-def restore_best(state: Path, step: int, policy: Decoder) -> None:
-    """Puts the kept weights into `policy`."""
+def restore_best(state: Path, step: int, trainer: Trainer) -> None:
+    """Puts the kept weights into the model of `trainer`."""
     path = best_weights(state, step)
     try:
-        kept = load_file(path)
-        with torch.no_grad():
-            for name, parameter in policy.named_parameters():
-                parameter.copy_(kept[name])
+        trainer.place(load_file(path))
     except (SafetensorError, OSError, KeyError) as error:
         raise WorkspaceError(
             f"the kept weights {path} are damaged ({error}); remove the state folder to start this stage again"

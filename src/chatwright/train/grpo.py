@@ -98,7 +98,6 @@ class GrpoRun:
         self, config: GrpoConfig, start: Path, reward: Path | Verifier, prompts: Sequence[Prompt], seed: int,
         world: World,
     ) -> None:  # fmt: skip
-        world.refuse_shards("grpo")
         refuse_small_minibatches(config.rollouts, config.minibatches, world.size, "grpo.prompts", "grpo.minibatches")
         self.config, self.seed, self.world = config, seed, world
         self.dtype = compute_dtype(config.precision, world.device)
@@ -115,7 +114,7 @@ class GrpoRun:
         self.reward: Judges | Verifier = (
             load_judges(reward, EnsembleConfig(), start).to(world.device) if isinstance(reward, Path) else reward
         )
-        self.trainer = Trainer(self.policy, config, world=world)
+        self.trainer = Trainer(world.trained(self.policy), config, world=world)
         slots = min(config.rollouts, roomy_batch(self.policy.shape, world.device))
         self.engine = Engine(self.policy, checkpoint.tokenizer, checkpoint.template, max_batch=slots)
         self.prompts = fitting_prompts(checkpoint.template, usable, self.engine.context, config.max_tokens)
@@ -127,6 +126,7 @@ class GrpoRun:
         rollouts = self._collect(iteration)
         collected = time.monotonic()
         reports = self._update(rollouts, iteration)
+        self.trainer.refresh(self.policy)
         groups = rollouts.scores.view(-1, self.config.answers)
         lengths = rollouts.mask.sum(-1)
         actions = sum(r.figures["actions"] * r.weight for r in reports)
@@ -235,6 +235,7 @@ def run(
     grpo = GrpoRun(config, start, reward, prompts, seed, world or World())
     state, trainers = out / STATE_FOLDER, {"policy": grpo.trainer}
     saved = load_state(state, trainers) or {}
+    grpo.trainer.refresh(grpo.policy)
     curve: list[dict[str, float]] = list(saved.get("curve", []))
     with progress.stage("grpo", config.iterations, prompts=len(grpo.prompts), method=config.method) as stage:
         if grpo.unusable:

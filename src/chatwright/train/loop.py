@@ -123,6 +123,20 @@ class Trainer:
         """The model's weights, gathered from the ranks, on the CPU."""
         return {name: _gathered(p) for name, p in self.model.named_parameters()}
 
+    @torch.no_grad()
+    def refresh(self, reader: nn.Module) -> None:
+        """Brings `reader`, the whole copy of a sharded model, up to date, on every rank. The model itself is."""
+        if reader is not self.model:
+            whole = self.whole_state()
+            for name, parameter in reader.named_parameters():
+                parameter.copy_(whole[name])
+
+    @torch.no_grad()
+    def place(self, weights: Mapping[str, Tensor]) -> None:
+        """Puts whole weights into the model, sharded as it is; raises KeyError where one is missing."""
+        for name, parameter in self.model.named_parameters():
+            parameter.copy_(_placed(weights[name], parameter))
+
     def _sync_gradients(self, last: bool) -> None:
         """Gradients travel between ranks once per step, with the last micro-batch."""
         if self.world.size == 1:
@@ -175,9 +189,7 @@ class Trainer:
                 "seconds": self.seconds}  # fmt: skip
 
     def restore(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
-        with torch.no_grad():
-            for name, parameter in self.model.named_parameters():
-                parameter.copy_(_placed(tensors[f"model/{name}"], parameter))
+        self.place({name: tensors[f"model/{name}"] for name, _ in self.model.named_parameters()})
         names = {id(p): name for name, p in self.model.named_parameters()}
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:

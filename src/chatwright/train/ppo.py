@@ -122,7 +122,6 @@ class PpoRun:
         world: World,
         rehearse: Sequence[Demonstration] = (),
     ) -> None:
-        world.refuse_shards("ppo")
         if rehearse and not config.ptx_coef:
             raise ConfigError(
                 "demonstrations to rehearse weigh nothing with ppo.ptx_coef=0; raise it or leave them out"
@@ -137,7 +136,7 @@ class PpoRun:
         self.reference = self.policy if config.lora.rank else load_decoder(start, device=world.device)
         self.judges = load_judges(reward, config.ensemble, start).to(world.device)
         self.value_model, self.value_trainer = self._values(reward if isinstance(reward, Path) else reward[0])
-        self.policy_trainer = Trainer(self.policy, config, world=world)
+        self.policy_trainer = Trainer(world.trained(self.policy), config, world=world)
         self.engine = Engine(
             self.policy,
             checkpoint.tokenizer,
@@ -163,12 +162,18 @@ class PpoRun:
         if self.config.value == "shared":
             return SharedValue(self.policy), None
         model = load_scoring(reward)
-        return model, Trainer(model, self.config, world=self.world)
+        return model, Trainer(self.world.trained(model), self.config, world=self.world)
 
     @property
     def trainers(self) -> dict[str, Trainer]:
         alone = {"value": self.value_trainer} if self.value_trainer else {}
         return {"policy": self.policy_trainer, **alone}
+
+    def refresh(self) -> None:
+        """What samples and what gives values take over what was learned, where training shards it."""
+        self.policy_trainer.refresh(self.policy)
+        if self.value_trainer and isinstance(self.value_model, ScoringModel):
+            self.value_trainer.refresh(self.value_model)
 
     def iterate(self, iteration: int) -> tuple[Rollouts, dict[str, float]]:
         """One iteration; figures are means over its answers or actions."""
@@ -181,6 +186,7 @@ class PpoRun:
         )  # fmt: skip
         collected = time.monotonic()
         reports = self._update(rollouts, iteration)
+        self.refresh()
         values, returns = rollouts.values[rollouts.mask != 0], rollouts.returns[rollouts.mask != 0]
         lengths = rollouts.mask.sum(-1)
         figures = {
@@ -260,6 +266,7 @@ def run(
     monitor = GoldMonitor(check, config, ppo.engine, prompts) if check else None
     state = out / STATE_FOLDER
     saved = load_state(state, ppo.trainers) or {}
+    ppo.refresh()
     curve: list[dict[str, float]] = list(saved.get("curve", []))
     ppo.kl_coef = saved.get("kl_coef", config.kl_coef)
     step = saved.get("step", 0)
@@ -282,8 +289,8 @@ def run(
                     drop_others(state, monitor.verdict.best)
             if step % config.evaluate_every == 0 or step == config.iterations:
                 _show(stage, ppo, rollouts, sample)
-        if monitor and stopped and ppo.world.main:
-            restore_best(state, monitor.verdict.best, ppo.policy)
+        if monitor and stopped:
+            restore_best(state, monitor.verdict.best, ppo.policy_trainer)
             stage.warn(monitor.report()["said"])
     figures = {**_outcome(curve, monitor), "iterations": step, "curve": curve,
                "skipped_steps": sum(t.skipped for t in ppo.trainers.values()),
@@ -307,7 +314,7 @@ def _look(monitor: GoldMonitor | None, ppo: PpoRun, step: int, state: Path, stag
         known = monitor.verdict.alarms if monitor.history else {}
         monitor.measure(step, ppo.engine, ppo.reference, ppo.judges, ppo.seed, ppo.dtype)
         if monitor.tell(stage, known).best == step and ppo.world.main:
-            keep_best(state, step, ppo.policy_trainer.whole_state())
+            keep_best(state, step, {name: p.detach() for name, p in ppo.policy.named_parameters()})
     return bool(ppo.world.largest(int(monitor.verdict.action == "stop")))
 
 

@@ -196,7 +196,6 @@ def run(
     """Trains a reward model from the SFT model in `start`. Scores are shifted and scaled so that the answers it
     was trained on have mean 0 and standard deviation 1; both numbers are stored in the folder."""
     world = world or World()
-    world.refuse_shards("reward")
     dtype = compute_dtype(config.precision, world.device)
     tokenizer = Tokenizer.load(start / "tokenizer.json")
     template = load_template(start, tokenizer)
@@ -208,7 +207,7 @@ def run(
     held_groups, _ = groups_of(template, held, width)
     rubric = Rubric.of(groups) if config.rubric_coef else None
     model = from_decoder(start, seed, rubric=len(rubric.names) if rubric else 0)
-    trainer = Trainer(model, config, world=world)
+    trainer = Trainer(world.trained(model), config, world=world)
     mean_tokens = sum(g.tokens for g in groups) / len(groups)
     per_step = max(world.size, round(config.batch_tokens / mean_tokens))
     micro = max(1, round(config.micro_tokens / mean_tokens))
@@ -222,6 +221,7 @@ def run(
         return made, sum(b.prompts for b in made)
 
     def evaluate() -> dict[str, float]:
+        trainer.refresh(model)
         judged = judge(model, held_groups, pack_width, dtype)
         return {"pair_accuracy": sum(p.margin > 0 for p in judged) / len(judged)} if judged else {}
 
@@ -233,6 +233,7 @@ def run(
         plan = Plan(steps, batches, reward_loss(config.center, dtype, config.rubric_coef), evaluate,
                     tokens_per_step=round(per_step * mean_tokens))  # fmt: skip
         curve = run_plan(trainer, plan, out / STATE_FOLDER, stage)
+    trainer.refresh(model)
     mean, std = normalisation(model, groups, pack_width, dtype)
     audited = audit(judge(model, held_groups, pack_width, dtype))
     figures = {
