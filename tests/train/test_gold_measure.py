@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+import os
 import string
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,16 +19,17 @@ from tests.train.test_learning import QUESTIONS, counting_judge, ppo_config
 from tests.train.worlds import KillAt, Killed, weights
 
 from chatwright.config import MonitorConfig, PpoConfig
-from chatwright.engine import Engine, Request, SamplingParams, seeds
+from chatwright.engine import Completion, Engine, Request, SamplingParams, seeds
 from chatwright.errors import ConfigError, InputError, WorkspaceError
 from chatwright.model.checkpoint import save_checkpoint
 from chatwright.model.decoder import Decoder, initialise
 from chatwright.progress import Progress
 from chatwright.records import Message, Prompt
 from chatwright.train import gold_measure, ppo
+from chatwright.train.distributed import World
 from chatwright.train.gold_measure import STREAM, GoldCheck, by_unit
 from chatwright.train.loop import Trainer
-from chatwright.workspace import Artefact
+from chatwright.workspace import Artefact, load_artefact
 
 LOUD = string.ascii_uppercase + string.digits
 """What the reward model counts: about a tenth of what an untrained model says. Gold wants some of it, not more."""
@@ -33,6 +37,7 @@ LOUD = string.ascii_uppercase + string.digits
 HELD_OUT = [Prompt((Message("user", f"Ask {i}"),)) for i in range(40)]
 WATCHED = MonitorConfig(every=2, window=2, prompts=40)
 ITERATIONS = 24
+WATCHED_RANK = Path(__file__).with_name("watched.py")
 
 
 def gold_of(text: str) -> float:
@@ -57,12 +62,13 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(
-    world: Path, out: Path, progress: Progress | None = None, check: GoldCheck | None = None, **changes: Any
-) -> Artefact:
+    world: Path, out: Path, progress: Progress | None = None, check: GoldCheck | None = None,
+    ranks: World | None = None, **changes: Any,
+) -> Artefact:  # fmt: skip
     given = {"iterations": ITERATIONS, "monitor": WATCHED, "checkpoint_every": 5, "evaluate_every": 5}
     return ppo.run(
         ppo_config(**(given | changes)), world / "base", world / "judge", QUESTIONS, out, progress or Progress(),
-        seed=4, parents={}, check=check,
+        seed=4, parents={}, check=check, world=ranks,
     )  # fmt: skip
 
 
@@ -88,15 +94,39 @@ def test_it_stops_after_the_peak_and_says_so(stopped: Artefact) -> None:
     assert stopped.manifest.figures["reward"] == report["curve"][best]["proxy"]
 
 
-def test_the_model_that_is_kept_is_the_one_that_was_measured_best(stopped: Artefact) -> None:
-    """Asked the same again, one prompt at a time."""
-    engine, report = Engine.load(stopped.path), stopped.manifest.figures["monitor"]
-    said = [
+def asked_again(made: Artefact) -> list[Completion]:
+    """What a saved model says to the held-out prompts, one prompt at a time."""
+    engine = Engine.load(made.path)
+    return [
         engine.generate([Request(engine.encode(p.messages), SamplingParams(max_tokens=8, temperature=1.0, seed=s))])[0]
         for p, s in zip(HELD_OUT, seeds(4, STREAM, len(HELD_OUT)), strict=True)
     ]
-    golds = [gold_of(c.text.strip()) for c in said]
-    assert sum(golds) / len(golds) == pytest.approx(report["gold_best"], abs=1e-9)
+
+
+def gold_in(said: Sequence[Completion]) -> float:
+    return sum(gold_of(c.text.strip()) for c in said) / len(said)
+
+
+@pytest.mark.parametrize("sharding", ["ddp", "fsdp"])
+def test_two_ranks_stop_together_and_keep_the_best(sharding: str, world: Path, tmp_path: Path) -> None:
+    for name in ("base", "judge"):
+        (tmp_path / name).symlink_to(world / name)
+    command = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(WATCHED_RANK)]
+    done = subprocess.run(
+        [sys.executable, *command, str(tmp_path), sharding], capture_output=True, text=True, timeout=600, check=False,
+        env=os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    made = load_artefact(tmp_path / "out")
+    report = made.manifest.figures["monitor"]
+    assert report["stopped"]
+    assert report["best_iteration"] < made.manifest.figures["iterations"] < ITERATIONS
+    assert gold_in(asked_again(made)) == pytest.approx(report["gold_best"], abs=1e-9)
+
+
+def test_the_model_that_is_kept_is_the_one_that_was_measured_best(stopped: Artefact) -> None:
+    report, said = stopped.manifest.figures["monitor"], asked_again(stopped)
+    assert gold_in(said) == pytest.approx(report["gold_best"], abs=1e-9)
     row = next(r for r in report["curve"] if r["step"] == report["best_iteration"])
     assert row["length"] == pytest.approx(sum(len(c.tokens) for c in said) / len(said))
     assert row["ended"] == pytest.approx(sum(c.finish_reason == "stop" for c in said) / len(said))

@@ -1,7 +1,8 @@
 """Where PPO's values come from: a network of its own that began as the reward model, or a head on the policy's trunk.
 
-A network of its own knows good from bad at the first step and cannot disturb the policy; a head saves a third of the
-time and of the memory, and its gradient reaches the policy's trunk (Schulman et al. 2017, eq. 9).
+A network of its own knows good from bad at the first step and cannot disturb the policy; a head saves a fifth of the
+time and a third of the memory for weights and moments, and its gradient reaches the policy's trunk (Schulman et al.
+2017, eq. 9).
 """
 
 from __future__ import annotations
