@@ -21,11 +21,11 @@ from chatwright.progress import Progress
 from chatwright.records import Comparison, Messages, Prompt, content_id, ranking_of
 from chatwright.train.constitutional.critic import Critic, EngineCritic, Letter
 from chatwright.train.constitutional.critique import Refuses, answerable, drawn, harmless_prompt, share, written_by
-from chatwright.train.constitutional.journal import Journal
+from chatwright.train.constitutional.journal import open_journal
 from chatwright.train.constitutional.principles import Constitution, Principle, comparison_turns, letter_turns
 from chatwright.train.constitutional.refusals import evades, refuses
 from chatwright.train.sft import source_of
-from chatwright.workspace import STATE_FOLDER, Artefact, finish, load_artefact
+from chatwright.workspace import Artefact, finish, load_artefact
 
 COMPARISONS = "comparisons.jsonl.gz"
 SETTINGS = {"answer", "critic", "chunk", "feedback_principles", "reasoning", "clamp"}
@@ -126,8 +126,7 @@ def run(
     asked = answerable(author, prompts, config.answer)
     judge = Judge(config, constitution, critic or author, seed)
     settings = config.model_dump(include=SETTINGS)
-    of = content_id([settings, constitution.id, seed, parents, [p.to_json() for p in asked]])
-    journal = Journal(out / STATE_FOLDER / "journal.jsonl", of=of, total=len(asked), chunk=config.chunk)
+    journal = open_journal(out, [settings, constitution.id, seed, parents], asked, config.chunk)
     each = [seeds(seed, stream, len(asked)) for stream in (0, 1)]
     with progress.stage("feedback", len(asked), constitution=constitution.id) as stage:
         if len(asked) < len(prompts):

@@ -23,11 +23,11 @@ from chatwright.files import write_jsonl
 from chatwright.progress import Progress
 from chatwright.records import Demonstration, Message, Messages, Prompt, Source, content_id
 from chatwright.train.constitutional.critic import Critic, EngineCritic, Written
-from chatwright.train.constitutional.journal import Journal
+from chatwright.train.constitutional.journal import open_journal
 from chatwright.train.constitutional.principles import Constitution, Principle
 from chatwright.train.constitutional.refusals import evades, refuses
 from chatwright.train.sft import source_of
-from chatwright.workspace import STATE_FOLDER, Artefact, finish, load_artefact
+from chatwright.workspace import Artefact, finish, load_artefact
 
 REVISIONS, ROUNDS = "demonstrations.jsonl.gz", "rounds.jsonl.gz"
 """What the SFT stage trains on, and all that was said on the way there."""
@@ -183,8 +183,7 @@ def run(
     """
     work = Reviser(config, constitution, Engine.load(start), critic, seed, prompts)
     settings = config.model_dump(include=SETTINGS)
-    of = content_id([settings, constitution.id, seed, parents, [p.to_json() for p in work.prompts]])
-    journal = Journal(out / STATE_FOLDER / "journal.jsonl", of=of, total=len(work.prompts), chunk=config.chunk)
+    journal = open_journal(out, [settings, constitution.id, seed, parents], work.prompts, config.chunk)
     left_out = len(prompts) - len(work.prompts)
     with progress.stage("critique", len(work.prompts), constitution=constitution.id) as stage:
         if left_out:

@@ -14,6 +14,14 @@ from typing import Any
 
 from chatwright.errors import WorkspaceError
 from chatwright.files import full_disk
+from chatwright.records import Prompt, content_id
+from chatwright.workspace import STATE_FOLDER
+
+
+def open_journal(out: Path, inputs: Sequence[Any], prompts: Sequence[Prompt], chunk: int) -> Journal:
+    """The journal of a run into `out`: a row for each of `prompts`, which all `inputs` decide with them."""
+    of = content_id([*inputs, [p.to_json() for p in prompts]])
+    return Journal(out / STATE_FOLDER / "journal.jsonl", of=of, total=len(prompts), chunk=chunk)
 
 
 class Journal:
