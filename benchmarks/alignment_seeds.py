@@ -118,12 +118,34 @@ def one_build(workspace: Path, chosen: argparse.Namespace) -> dict[str, Any]:
     return made
 
 
+def plot(runs: Sequence[dict[str, Any]], path: Path) -> None:
+    """What picking the best of n brings by the reward model and by gold; a line a build."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6.5, 2.6), layout="constrained")
+    for axes, key, title in zip(figure.subplots(1, 2), ("proxy", "gold"), ("reward of the best of n", "its gold"),
+                                strict=True):  # fmt: skip
+        for run in runs:
+            rows = run["best_of_n"]
+            axes.plot([int(n) for n in rows], [row[key][0] for row in rows.values()], "o-", ms=4, lw=1,
+                      label=f"seed {run['seed']}")  # fmt: skip
+        axes.set_xscale("log", base=2)
+        axes.set_xlabel("n", fontsize=8)
+        axes.set_title(title, fontsize=8)
+        axes.tick_params(labelsize=8)
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize=7, frameon=False)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=90)
+
+
 def main() -> None:
     options = parser(__doc__ or "")
     options.add_argument("--builds", type=Path, nargs="+", required=True, help="workspaces of finished starter builds")
     options.add_argument("--prompts", type=int, default=200, help="held-out prompts answered 16 times")
     options.add_argument("--questions", type=int, default=500, help="held-out facts, and as many sums")
     options.add_argument("--keep", type=Path, help="measured builds are kept here and not measured again")
+    options.add_argument("--plot", type=Path, help="write a picture of best-of-n here")
     options.add_argument("--threads", type=int, default=0)
     options.add_argument("--set", action="append", default=[], help="a setting of plain PPO, as section.key=value")
     chosen = options.parse_args()
@@ -140,6 +162,8 @@ def main() -> None:
         for name in ("ppo", "ppo_plain", "dpo")
     }
     curves = [{n: row["gold"][0] for n, row in r["best_of_n"].items()} for r in runs]
+    if chosen.plot:
+        plot(runs, chosen.plot)
     report(
         "alignment_seeds",
         wins_over_sft={name: interval([r["wins"][f"{name}_over_sft"][0] for r in runs]) for name in ("ppo", "dpo")},
