@@ -382,7 +382,7 @@ class Engine:
         sampling, shaper, text = row.request.sampling, row.shaper, ""
         reason: FinishReason | None = None
         if token in self.template.stop_ids and (sampling.schema or not sampling.ignore_end):
-            reason = "stop"
+            reason = "length" if shaper is not None and shaper.stuck else "stop"
         else:
             if shaper is not None:
                 shaper.push(token)
@@ -390,7 +390,7 @@ class Engine:
                 text = row.stream.push(token)
                 if row.stream.stopped:
                     reason = "stop"
-        if reason is None and (row.drawn == len(row.uniforms) or (shaper is not None and shaper.stuck)):
+        if reason is None and row.drawn == len(row.uniforms):
             reason = "stop" if shaper is not None and shaper.complete else "length"
         if reason and row.stream is not None:
             text += row.stream.finish()

@@ -8,8 +8,9 @@ bounded before it is compiled and while it runs, so that no schema can hold up t
 from __future__ import annotations
 
 import json
+import secrets
 import threading
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from functools import cache
 from typing import Any
 
@@ -40,16 +41,20 @@ WHITE_SPACE = r" |\n {0,16}"
 class Matcher:
     """Where one answer stands in its grammar."""
 
-    def __init__(self, matcher: Any, vocab_size: int) -> None:
-        self._matcher, self._vocab_size = matcher, vocab_size
+    def __init__(self, matcher: Any, vocab_size: int, end_ids: Sequence[int]) -> None:
+        self._matcher, self._vocab_size, self._end_ids = matcher, vocab_size, end_ids
         self._bits = np.zeros((1, -(-vocab_size // 32)), dtype=np.int32)
 
     def allowed(self) -> np.ndarray:
-        """Which tokens may come next, bool V."""
+        """Which tokens may come next, bool V; only the end where the matcher is stuck."""
         from llguidance.numpy import fill_next_token_bitmask
 
         fill_next_token_bitmask(self._matcher, self._bits)
-        return np.unpackbits(self._bits.view(np.uint8)[0], count=self._vocab_size, bitorder="little").view(bool)
+        allowed = np.unpackbits(self._bits.view(np.uint8)[0], count=self._vocab_size, bitorder="little").view(bool)
+        if self.stuck:
+            allowed[:] = False
+            allowed[self._end_ids] = True
+        return allowed
 
     def push(self, token: int) -> None:
         self._matcher.consume_token(token)
@@ -90,17 +95,35 @@ class Grammars:
             raise InputError(f"the JSON schema cannot be used: {_first_line(error)}") from None
         if matcher.is_error():
             raise InputError(f"the JSON schema cannot be used: {_first_line(matcher.get_error())}")
-        return Matcher(matcher, self._vocab_size)
+        return Matcher(matcher, self._vocab_size, self._end_ids)
 
     def _vocabulary(self) -> Any:
         with self._lock:
             if self._prepared is None:
                 library = _library()
                 self._prepared = library.LLTokenizer(
-                    self._tokenizer.backend.to_str(), n_vocab=self._vocab_size, eos_token=self._end_ids,
+                    without_specials(self._tokenizer.backend.to_str()), n_vocab=self._vocab_size, eos_token=self._end_ids,
                     slices=library.LLTokenizer.json_slices(),
                 )  # fmt: skip
             return self._prepared
+
+
+def without_specials(tokenizer_json: str) -> str:
+    """The tokenizer with its special tokens spelled in a way nobody can guess.
+
+    The library would read a schema's "<|end|>" as the end token; in a text it is five ordinary ones.
+    """
+    tokenizer = json.loads(tokenizer_json)
+    secret = secrets.token_hex(16)
+    vocab = tokenizer["model"]["vocab"]
+    for added in tokenizer["added_tokens"]:
+        if added["special"]:
+            spelled = f"<{secret}-{added['id']}>"
+            if isinstance(vocab, dict) and added["content"] in vocab:
+                vocab[spelled] = vocab.pop(added["content"])
+            added["content"] = spelled
+    tokenizer["post_processor"] = None  # it names special tokens, and nothing is encoded with them here
+    return json.dumps(tokenizer)
 
 
 @cache
