@@ -281,11 +281,11 @@ def test_impossible_prompts_are_refused(tokens: tuple[int, ...]) -> None:
 
 
 def test_a_crowd_of_long_prompts_is_read_in_several_passes(monkeypatch: pytest.MonkeyPatch) -> None:
-    from chatwright.engine import core
+    from chatwright.engine import schedule
 
     requests = make_requests(6, temperature=1.0)
     expected = [c.tokens for c in make_engine(12, max_batch=6).generate(requests)]
-    monkeypatch.setattr(core, "PREFILL_TOKENS", 20)
+    monkeypatch.setattr(schedule, "PREFILL_TOKENS", 20)
     assert [c.tokens for c in make_engine(12, max_batch=6).generate(requests)] == expected
 
 

@@ -18,8 +18,8 @@ from tests.model.small import random_decoder, random_tokens, write_model
 from chatwright.engine import Request, SamplingParams
 from chatwright.engine.core import Engine
 from chatwright.engine.request import Step
-from chatwright.engine.rows import shares
 from chatwright.engine.runner import Segment
+from chatwright.engine.schedule import shares
 from chatwright.engine.torch_runner import TorchRunner
 from chatwright.errors import InputError
 from chatwright.model.logprobs import token_logprobs
@@ -188,7 +188,7 @@ def test_conversations_under_one_system_prompt_share_it() -> None:
             assert all(steps[0].cached >= 40 for steps in got)
         for talk, steps in zip(talks, got, strict=True):
             whole += len(talk) + len(steps) - 1
-            talk += [s.token for s in steps] + random_tokens(4, len(talk))
+            talk.extend([s.token for s in steps] + random_tokens(4, len(talk)))
     assert runner.read < 0.6 * whole
 
 
@@ -330,8 +330,8 @@ def test_greedy_answers_equal_transformers(tmp_path: Path, chunk: int) -> None:
     write_model(tmp_path, 3, context=128)
     theirs = AutoModelForCausalLM.from_pretrained(tmp_path)
     theirs.generation_config.eos_token_id = list(TEMPLATE.stop_ids)
-    engine = Engine.load(tmp_path, max_batch=3)
-    engine.chunk = chunk
+    loaded = Engine.load(tmp_path)
+    engine = Engine(loaded.model, loaded.tokenizer, loaded.template, max_batch=3, chunk=chunk)
     prompts = [random_tokens(4 + 13 * i, i) for i in range(6)]
     prompts += [[*prompts[5], *random_tokens(5, 8)], prompts[5]]
     for prompt, steps in zip(prompts, answers(engine, [asking(p, temperature=0.0, max_tokens=20) for p in prompts]),
@@ -365,7 +365,7 @@ def test_embeddings_are_mean_hidden_states_and_disturb_nobody() -> None:
     means = engine.embed(texts)
     with torch.no_grad():
         expected = [engine.model.model(torch.tensor([tokens]))[0].mean(0) for tokens in texts]
-    torch.testing.assert_close(torch.stack(means), torch.stack(expected), atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(torch.tensor(means), torch.stack(expected), atol=1e-5, rtol=1e-4)
     assert_same([[*got, *drain(engine)[handle]]], fresh([request], 17))
     (again,) = answers(engine, [asking(random_tokens(12, 1), 1)])
     assert again[0].cached == 11

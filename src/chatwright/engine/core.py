@@ -1,30 +1,28 @@
 """The engine: requests join and leave a running batch between its steps.
 
 In every step each running request draws one token, and at most a budget of prompt tokens is read beside that, so that
-a long prompt holds nobody up. The scheduler here decides who is read when, a runner does the arithmetic, `prefix.py`
-knows what need not be computed again. `submit` and `cancel` may be called from any thread, everything else from the
-one that steps.
+a long prompt holds nobody up. `schedule.py` decides who is read when, a runner does the arithmetic, `prefix.py` knows
+what need not be computed again. `submit` and `cancel` may be called from any thread, everything else from the one that
+steps.
 """
 
 from __future__ import annotations
 
 import secrets
-import threading
-from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from chatwright.engine.adapters import AdaptingRunner, load_adapter
 from chatwright.engine.choose import choose_runner
 from chatwright.engine.grammar import Grammars
-from chatwright.engine.prefix import Prefixes
 from chatwright.engine.request import MOST_ALTERNATIVES, Completion, FinishReason, Request, Step
-from chatwright.engine.rows import Columns, Drawn, Row, cancelled, shares
+from chatwright.engine.rows import Columns, Drawn, Row, cancelled
 from chatwright.engine.runner import Runner, Segment
 from chatwright.engine.sampling import uniforms
+from chatwright.engine.schedule import PREFILL_TOKENS, Scheduler
 from chatwright.engine.shaping import Shaper
 from chatwright.engine.stream import TextStream
 from chatwright.errors import InputError
@@ -36,27 +34,12 @@ from chatwright.model.shape import Shape
 from chatwright.model.tokenizer import Tokenizer
 from chatwright.records import Message
 
-PREFILL_TOKENS = 16_384
-"""Prompt tokens read in one step where nobody watches: enough to fill large passes, too little to fill memory."""
-
 CHUNK_CPU, CHUNK_GPU = 256, 2048
 """Prompt tokens read in one step where somebody watches: matrix products are about as fast as they get with so many
 rows, and a step still takes only some milliseconds with a small model."""
 
 MOST_SLOTS = 256
 """Requests at once beyond which a larger batch is no faster on two cores."""
-
-CROWD = 8
-"""One in so many slots must be free before a crowd of requests that nobody watches is let in together."""
-
-
-@dataclass(slots=True)
-class _Inbox:
-    """What other threads have asked for since the last step."""
-
-    waiting: deque[Row] = field(default_factory=deque)
-    cancelled: set[int] = field(default_factory=set)
-    next_handle: int = 0
 
 
 def roomy_batch(shape: Shape, device: str) -> int:
@@ -87,20 +70,19 @@ class Engine:
         chunk: int | None = None,
     ) -> None:
         self.model, self.tokenizer, self.template, self.id = model, tokenizer, template, id
-        self.context = min(context or model.shape.context, model.shape.context)
+        context = min(context or model.shape.context, model.shape.context)
+        self.runner = runner or choose_runner(model, max_batch + 1, context)
+        self.context = min(context, self.runner.context)
         self.max_batch = max_batch
         self.version = 0
-        self.runner = runner or choose_runner(model, max_batch + 1, self.context)
         if self.runner.slots != max_batch + 1:
             raise ValueError(f"the runner has {self.runner.slots} slots, the engine needs {max_batch + 1}")
         self.device = self.runner.device
-        self.chunk = chunk or (CHUNK_CPU if self.device.type == "cpu" else CHUNK_GPU)
-        self._rows: list[Row] = []
-        self._prefixes = Prefixes(max_batch)
+        on_cpu = self.device.type == "cpu"
+        self._schedule = Scheduler(self.runner, max_batch, chunk or (CHUNK_CPU if on_cpu else CHUNK_GPU))
         self._columns = Columns([], self.device)
+        self._adapters: set[str] = set()
         self._grammars = Grammars(tokenizer, model.shape.vocab_size, template.stop_ids)
-        self._inbox = _Inbox()
-        self._lock = threading.Lock()
 
     @staticmethod
     def load(path: Path | str, *, max_batch: int = 0, device: str | None = None) -> Engine:
@@ -155,11 +137,7 @@ class Engine:
             matcher = self._grammars.matcher(sampling.schema) if sampling.schema else None
             shaper = Shaper(sampling, request.tokens, self.model.shape.vocab_size, self.device, matcher)
         row = Row(-1, request, list(request.tokens), uniforms(seed, room), stream, shaper, text)
-        with self._lock:
-            row.handle = self._inbox.next_handle
-            self._inbox.next_handle += 1
-            self._inbox.waiting.append(row)
-        return row.handle
+        return self._schedule.add(row)
 
     def _check(self, request: Request) -> None:
         vocab = self.model.shape.vocab_size
@@ -173,22 +151,21 @@ class Engine:
             raise InputError(f"token {bad} is outside the vocabulary of {vocab}")
         if not 0 <= request.alternatives <= MOST_ALTERNATIVES:
             raise InputError(f"alternatives must lie between 0 and {MOST_ALTERNATIVES}, not {request.alternatives}")
-        if request.adapter:
+        if request.adapter and request.adapter not in self._adapters:
             raise InputError(f"there is no adapter {request.adapter!r} here")
 
     def cancel(self, handle: int) -> None:
         """The request ends with the next step; unknown and finished handles are ignored."""
-        with self._lock:
-            self._inbox.cancelled.add(handle)
+        self._schedule.cancel(handle)
 
     @property
     def busy(self) -> bool:
-        return bool(self._rows or self._inbox.waiting)
+        return self._schedule.busy
 
     @property
     def waiting(self) -> int:
         """Requests that have no slot yet."""
-        return len(self._inbox.waiting)
+        return self._schedule.waiting
 
     def swap(self, model: Decoder) -> None:
         """Takes new weights, also where `model` is the module it has and was changed in place; `version` counts on.
@@ -201,11 +178,20 @@ class Engine:
         self.runner.load(model)
         self.model = model
         self.version += 1
-        self._prefixes.forget()
-        for row in self._rows:
-            row.computed = 0
-            if row.source is None:
-                row.cached = 0
+        self._schedule.start_again()
+
+    def add_adapter(self, name: str, folder: Path | str) -> None:
+        """Loads a LoRA adapter (a folder of the peft library), which requests may name from now on.
+
+        Raises CheckpointError for one that cannot be read or belongs to another model, InputError for a name that is
+        taken or where the engine's runner computes no adapters.
+        """
+        if not isinstance(self.runner, AdaptingRunner):
+            raise InputError("this engine computes without adapters; start it with a runner that knows them")
+        if not name or name in self._adapters:
+            raise InputError(f"an adapter needs a name of its own, not {name!r}")
+        self.runner.add_adapter(name, load_adapter(folder))
+        self._adapters.add(name)
 
     @torch.inference_mode()
     def step(self) -> list[Step]:
@@ -213,29 +199,18 @@ class Engine:
 
         [] where there is nothing to do, or only a part of a prompt was read.
         """
-        steps = self._take_cancelled() if self._inbox.cancelled else []
-        for row in self._rows:
-            if row.source is not None:
-                self._join(row)
-        if self._inbox.waiting:
-            self._admit()
-        read = self._plan()
-        if not read:
-            return steps
-        logits = self.runner.forward([segment for _, segment in read])
-        ready: list[Row] = []
-        for row, segment in read:
-            row.computed += len(segment.tokens)
-            self._prefixes.fill(row.slot, row.computed)
-            if segment.logits:
-                ready.append(row)
-        if ready:
-            steps += self._draw(ready, logits)
+        steps = [cancelled(row) for row in self._schedule.take_cancelled()]
+        read = self._schedule.plan()
+        if read:
+            logits = self.runner.forward([segment for _, segment in read])
+            ready = self._schedule.done(read)
+            if ready:
+                steps += self._draw(ready, logits)
         return steps
 
     @torch.inference_mode()
-    def embed(self, texts: Sequence[Sequence[int]]) -> list[Tensor]:
-        """The mean of the hidden states of each token list, float32 D. Raises InputError for an impossible one.
+    def embed(self, texts: Sequence[Sequence[int]]) -> list[list[float]]:
+        """The mean of the hidden states of each token list, D numbers. Raises InputError for an impossible one.
 
         Requests that run are not disturbed: texts are read in slots that hold nothing, at most PREFILL_TOKENS a pass.
         """
@@ -244,8 +219,8 @@ class Engine:
                 raise InputError(f"a text to embed must have 1 to {self.context} tokens, not {len(tokens)}")
             if min(tokens) < 0 or max(tokens) >= self.model.shape.vocab_size:
                 raise InputError(f"a token is outside the vocabulary of {self.model.shape.vocab_size}")
-        slots = [self.max_batch, *self._prefixes.empty()]
-        means: list[Tensor] = []
+        slots = [self.max_batch, *self._schedule.prefixes.empty()]
+        means: list[list[float]] = []
         while len(means) < len(texts):
             group: list[Segment] = []
             room = PREFILL_TOKENS
@@ -254,8 +229,9 @@ class Engine:
                 if group and room < 0:
                     break
                 group.append(Segment(slot, 0, tokens))
+                self._schedule.bind(slot, "")
             hidden = self.runner.hidden(group)
-            means += [part.mean(0).cpu() for part in hidden.split([len(s.tokens) for s in group])]
+            means += [part.mean(0).tolist() for part in hidden.split([len(s.tokens) for s in group])]
         return means
 
     def generate(
@@ -292,69 +268,7 @@ class Engine:
             for h, r in zip(handles, requests, strict=True)
         ]  # fmt: skip
 
-    # One step, in the order it happens.
-
-    def _take_cancelled(self) -> list[Step]:
-        with self._lock:
-            wanted, self._inbox.cancelled = self._inbox.cancelled, set()
-            gone = [r for r in (*self._rows, *self._inbox.waiting) if r.handle in wanted]
-            self._inbox.waiting = deque(r for r in self._inbox.waiting if r.handle not in wanted)
-        for row in gone:
-            row.ended = True
-        self._leave()
-        return [cancelled(row) for row in gone]
-
-    def _admit(self) -> None:
-        """Gives waiting requests the free slots, in order.
-
-        Where nobody watches and more wait than there are free slots, a pass for one slot would soon be followed by
-        the next: it is put off until a part of all slots is free.
-        """
-        with self._lock:
-            waiting, free = self._inbox.waiting, self._prefixes.idle
-            if free < min(len(waiting), self.max_batch // CROWD) and not any(r.watched for r in waiting):
-                return
-            admitted = [waiting.popleft() for _ in range(min(free, len(waiting)))]
-            self._rows += admitted
-        for row in admitted:
-            placed = self._prefixes.take(row.tokens, row.request.adapter)
-            row.slot, row.cached = placed.slot, placed.shared
-            if placed.source == placed.slot:
-                row.computed = placed.shared
-            else:
-                row.source = placed.source
-                self._join(row)
-
-    def _join(self, row: Row) -> None:
-        """Copies the beginning that a row shares with another slot, once it is there or will not come any more."""
-        assert row.source is not None
-        held = min(self._prefixes.filled(row.source), row.cached)
-        if held < row.cached and self._prefixes.busy(row.source):
-            return
-        if held:
-            self.runner.copy(row.source, row.slot, held)
-            self._prefixes.fill(row.slot, held)
-        row.computed = row.cached = held
-        row.source = None
-
-    def _plan(self) -> list[tuple[Row, Segment]]:
-        """What each row reads in this step: its last token, or its part of the prompt tokens that are allowed."""
-        read: list[tuple[Row, Segment]] = []
-        prompts: list[Row] = []
-        for row in self._rows:
-            if row.source is None:
-                if row.computed == len(row.tokens) - 1:
-                    read.append((row, Segment(row.slot, row.computed, row.tokens[-1:])))
-                else:
-                    prompts.append(row)
-        if prompts:
-            budget = self.chunk if any(r.watched for r in self._rows) else PREFILL_TOKENS
-            for row, count in zip(prompts, shares([r.pending for r in prompts], budget), strict=True):
-                if count:
-                    end = row.computed + count
-                    part = Segment(row.slot, row.computed, row.tokens[row.computed : end], end == len(row.tokens))
-                    read.append((row, part))
-        return read
+    # What a token does to its request.
 
     def _draw(self, rows: list[Row], logits_BV: Tensor) -> list[Step]:
         """Draws a token for each row and says what became of it."""
@@ -363,7 +277,7 @@ class Engine:
         drawn = self._columns.draw(logits_BV)
         steps = [self._step_of(row, drawn, at) for at, row in enumerate(rows)]
         if any(row.ended for row in rows):
-            self._leave()
+            self._schedule.leave()
         return steps
 
     def _step_of(self, row: Row, drawn: Drawn, at: int) -> Step:
@@ -395,10 +309,3 @@ class Engine:
         if reason and row.stream is not None:
             text += row.stream.finish()
         return text, reason
-
-    def _leave(self) -> None:
-        """Frees the slots of rows that have ended; what they computed stays there until somebody needs the slot."""
-        for row in self._rows:
-            if row.ended:
-                self._prefixes.release(row.slot, row.tokens[: row.computed])
-        self._rows = [row for row in self._rows if not row.ended]

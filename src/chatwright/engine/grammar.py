@@ -102,9 +102,11 @@ class Grammars:
             if self._prepared is None:
                 library = _library()
                 self._prepared = library.LLTokenizer(
-                    without_specials(self._tokenizer.backend.to_str()), n_vocab=self._vocab_size, eos_token=self._end_ids,
+                    without_specials(self._tokenizer.backend.to_str()),
+                    n_vocab=self._vocab_size,
+                    eos_token=self._end_ids,
                     slices=library.LLTokenizer.json_slices(),
-                )  # fmt: skip
+                )
             return self._prepared
 
 

@@ -92,24 +92,6 @@ class Columns:
         return Drawn(tokens.tolist(), plain, own, others)
 
 
-def shares(pending: Sequence[int], budget: int) -> list[int]:
-    """How many of each row's pending prompt tokens are read in this step, oldest row first; `budget` in all.
-
-    The oldest gets at least half, so that no prompt waits for ever; the rest goes to those who need least, so that a
-    short prompt does not stand behind a long one. Nothing of the budget is left where somebody needs it.
-    """
-    given = [0] * len(pending)
-    if not pending:
-        return given
-    given[0] = min(pending[0], -(-budget // 2))
-    left = budget - given[0]
-    for row in sorted(range(len(pending)), key=lambda row: pending[row] - given[row]):
-        more = min(left, pending[row] - given[row])
-        given[row] += more
-        left -= more
-    return given
-
-
 def cancelled(row: Row) -> Step:
     """The last step of a request that was taken out; it holds no token."""
     return Step(row.handle, "", row.tokens[-1], 0.0, "cancelled", cached=row.cached)

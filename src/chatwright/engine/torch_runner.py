@@ -1,9 +1,9 @@
 """The runner in plain PyTorch, for any device: padded passes over a key-value cache of rows.
 
 A slot is where the scheduler says a sequence lives, a row where it really does. Sequences that read one token each,
-which is nearly every pass, are kept in the first rows of the cache, so that such a pass is a view of it: rows change
-places when the set of those sequences changes, and only then. Longer segments are read in passes of their own,
-padded to the longest of each.
+which is nearly every pass, are kept in the first rows of the cache, those with the same adapter together, so that such
+a pass is a view of it: rows change places when the set of those sequences changes, and only then. Longer segments are
+read in passes of their own, padded to the longest of each.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from chatwright.engine.adapters import Adapter, adapted
 from chatwright.engine.runner import Segment
 from chatwright.model.cache import KVCache
 from chatwright.model.decoder import Decoder, causal_mask
@@ -48,6 +49,9 @@ class TorchRunner:
         self._row = list(range(slots))
         self._slot = list(range(slots))
         self._filled = [0] * slots
+        self._adapters: dict[str, Adapter] = {}
+        self._adapted = {"": model}  # by the name of the adapter, which a slot may be bound to
+        self._bound = [""] * slots
 
     @property
     def shape(self) -> Shape:
@@ -102,19 +106,34 @@ class TorchRunner:
 
     def load(self, model: Decoder) -> None:
         self._model = model
+        self._adapted = {"": model, **{name: adapted(model, a) for name, a in self._adapters.items()}}
         self._filled = [0] * self._slots
 
-    def _passes(self, segments: Sequence[Segment]) -> Iterator[_Pass]:
-        single = [s for s in segments if len(s.tokens) == 1]
-        if single:
-            yield self._read_single(single)
-        if len(single) < len(segments):
-            for group in grouped([s for s in segments if len(s.tokens) > 1]):
-                yield self._read_padded(group)
+    def add_adapter(self, name: str, adapter: Adapter) -> None:
+        self._adapted[name] = adapted(self._model, adapter)
+        self._adapters[name] = adapter
 
-    def _read_single(self, segments: list[Segment]) -> _Pass:
-        """One token of each: a pass over a view of the first rows."""
-        self._bring_to_front(segments)
+    def bind(self, slot: int, adapter: str) -> None:
+        self._bound[slot] = adapter
+
+    def _passes(self, segments: Sequence[Segment]) -> Iterator[_Pass]:
+        """Everything that was asked for, in passes whose slots have the same adapter."""
+        names = sorted({self._bound[s.slot] for s in segments}) if self._adapters else [""]
+        first = 0
+        for name in names:
+            mine = segments if len(names) == 1 else [s for s in segments if self._bound[s.slot] == name]
+            model = self._adapted[name]
+            single = [s for s in mine if len(s.tokens) == 1]
+            if single:
+                yield self._read_single(model, single, first)
+                first += len(single)
+            if len(single) < len(mine):
+                for group in grouped([s for s in mine if len(s.tokens) > 1]):
+                    yield self._read_padded(model, group)
+
+    def _read_single(self, model: Decoder, segments: list[Segment], first: int) -> _Pass:
+        """One token of each: a pass over a view of the rows from `first` on."""
+        self._bring_to(first, segments)
         segments = sorted(segments, key=lambda s: self._row[s.slot])
         starts = [s.start for s in segments]
         seen = max(starts) + 1
@@ -124,12 +143,12 @@ class TorchRunner:
         mask = None
         if min(starts) + 1 != seen or (window is not None and seen > window):
             mask = causal_mask(positions, torch.arange(seen, device=self._device)[None], window)
-        self._cache.select(slice(0, len(segments)), positions, seen)
+        self._cache.select(slice(first, first + len(segments)), positions, seen)
         for segment in segments:
             self._filled[segment.slot] = segment.start + 1
-        return _Pass(segments, self._model.model(tokens, positions, mask, self._cache))
+        return _Pass(segments, model.model(tokens, positions, mask, self._cache))
 
-    def _read_padded(self, segments: list[Segment]) -> _Pass:
+    def _read_padded(self, model: Decoder, segments: list[Segment]) -> _Pass:
         width = max(len(s.tokens) for s in segments)
         ends = [s.start + len(s.tokens) for s in segments]
         seen = max(ends)
@@ -150,16 +169,16 @@ class TorchRunner:
         adjacent = rows == list(range(rows[0], rows[0] + len(rows)))
         chosen = slice(rows[0], rows[0] + len(rows)) if adjacent else torch.tensor(rows, device=self._device)
         self._cache.select(chosen, stored, seen)
-        return _Pass(segments, self._model.model(tokens.to(self._device), positions, mask, self._cache))
+        return _Pass(segments, model.model(tokens.to(self._device), positions, mask, self._cache))
 
-    def _bring_to_front(self, segments: list[Segment]) -> None:
-        """Gives the slots of `segments` the first rows, moving as few as possible."""
-        count = len(segments)
-        outside = [s.slot for s in segments if self._row[s.slot] >= count]
+    def _bring_to(self, first: int, segments: list[Segment]) -> None:
+        """Gives the slots of `segments` the rows from `first` on, moving as few as possible."""
+        wanted = range(first, first + len(segments))
+        outside = [s.slot for s in segments if self._row[s.slot] not in wanted]
         if not outside:
             return
         inside = {self._row[s.slot] for s in segments}
-        free = (row for row in range(count) if row not in inside)
+        free = (row for row in wanted if row not in inside)
         for slot, row in zip(outside, free, strict=True):
             other, old = self._slot[row], self._row[slot]
             self._cache.swap(row, old, max(self._filled[slot], self._filled[other]))
