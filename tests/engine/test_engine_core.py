@@ -10,31 +10,15 @@ import numpy as np
 import pytest
 import torch
 from scipy import stats
-from tests.model.small import random_decoder, random_tokens, tiny_tokenizer
+from tests.engine.making import TEMPLATE, drain, make_engine, make_requests
+from tests.model.small import random_tokens
 
 from chatwright.engine import Engine, Request, SamplingParams, answer, seeds
 from chatwright.engine.core import MOST_SLOTS, roomy_batch
 from chatwright.engine.sampling import draw, uniforms
 from chatwright.errors import InputError
-from chatwright.model.chat import NativeTemplate
 from chatwright.model.logprobs import token_logprobs
 from chatwright.records import Message
-
-TOKENIZER = tiny_tokenizer()
-TEMPLATE = NativeTemplate(TOKENIZER)
-
-
-def make_engine(seed: int = 0, *, max_batch: int = 4, scale: float = 0.25, **changes: Any) -> Engine:
-    model = random_decoder(seed, scale=scale, **changes)
-    return Engine(model, TOKENIZER, TEMPLATE, max_batch=max_batch)
-
-
-def make_requests(count: int, *, max_tokens: int = 14, **sampling: Any) -> list[Request]:
-    return [
-        Request(tuple(random_tokens(3 + 5 * i % 17, i)), SamplingParams(max_tokens=max_tokens, seed=i, **sampling))
-        for i in range(count)
-    ]
-
 
 # What is drawn.
 
@@ -182,14 +166,6 @@ def test_seeds_repeat_and_differ() -> None:
 # Coming and going.
 
 
-def drain(engine: Engine) -> dict[int, list[Any]]:
-    steps: dict[int, list[Any]] = {}
-    while engine.busy:
-        for step in engine.step():
-            steps.setdefault(step.handle, []).append(step)
-    return steps
-
-
 def test_queue_longer_than_the_batch_is_answered_in_order() -> None:
     engine = make_engine(7, max_batch=2)
     requests = make_requests(9, max_tokens=5, temperature=1.0)
@@ -305,11 +281,11 @@ def test_impossible_prompts_are_refused(tokens: tuple[int, ...]) -> None:
 
 
 def test_a_crowd_of_long_prompts_is_read_in_several_passes(monkeypatch: pytest.MonkeyPatch) -> None:
-    from chatwright.engine import core
+    from chatwright.engine import schedule
 
     requests = make_requests(6, temperature=1.0)
     expected = [c.tokens for c in make_engine(12, max_batch=6).generate(requests)]
-    monkeypatch.setattr(core, "PREFILL_TOKENS", 20)
+    monkeypatch.setattr(schedule, "PREFILL_TOKENS", 20)
     assert [c.tokens for c in make_engine(12, max_batch=6).generate(requests)] == expected
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -43,13 +44,7 @@ def answer_seeded(
 ) -> list[Completion]:
     """As `answer`, with the seed of each prompt in `each`: for a part of a longer list."""
     requests = [
-        Request(engine.encode_cut(p, room=sampling.max_tokens)[0], _seeded(sampling, s))
+        Request(engine.encode_cut(p, room=sampling.max_tokens)[0], replace(sampling, seed=s))
         for p, s in zip(prompts, each, strict=True)
     ]
     return engine.generate(requests, on_done=on_done)
-
-
-def _seeded(sampling: SamplingParams, seed: int) -> SamplingParams:
-    return SamplingParams(
-        sampling.max_tokens, sampling.temperature, sampling.top_k, sampling.top_p, seed, sampling.stop
-    )

@@ -1,67 +1,45 @@
-"""The engine: requests join and leave a running batch between decoding steps.
+"""The engine: requests join and leave a running batch between its steps.
 
-Running requests live in the first n slots of one key-value cache, so a decoding step is one forward pass over a view
-of it; when a request leaves, the last one moves into its slot. New requests are read in one padded pass. `submit` and
-`cancel` may be called from any thread, `step` from one.
+In every step each running request draws one token, and at most a budget of prompt tokens is read beside that, so that
+a long prompt holds nobody up. `schedule.py` decides who is read when, a runner does the arithmetic, `prefix.py` knows
+what need not be computed again. `submit` and `cancel` may be called from any thread, everything else from the one that
+steps.
 """
 
 from __future__ import annotations
 
 import secrets
-import threading
-from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from chatwright.engine.request import Completion, FinishReason, Request, Step
-from chatwright.engine.sampling import draw, uniforms
+from chatwright.engine.adapters import AdaptingRunner, load_adapter
+from chatwright.engine.choose import choose_runner
+from chatwright.engine.grammar import Grammars
+from chatwright.engine.request import MOST_ALTERNATIVES, Completion, FinishReason, Request, Step
+from chatwright.engine.rows import Columns, Drawn, Row, cancelled
+from chatwright.engine.runner import Runner, Segment
+from chatwright.engine.sampling import uniforms
+from chatwright.engine.schedule import PREFILL_TOKENS, Scheduler
+from chatwright.engine.shaping import Shaper
 from chatwright.engine.stream import TextStream
 from chatwright.errors import InputError
 from chatwright.machine import default_device
-from chatwright.model.cache import KVCache
 from chatwright.model.chat import ChatTemplate, fit_to_context
 from chatwright.model.checkpoint import load_checkpoint
-from chatwright.model.decoder import Decoder, causal_mask
+from chatwright.model.decoder import Decoder
 from chatwright.model.shape import Shape
 from chatwright.model.tokenizer import Tokenizer
 from chatwright.records import Message
 
-PREFILL_TOKENS = 16_384
-"""Most prompt tokens read in one pass, padding included, so that a crowd of long prompts does not fill memory."""
+CHUNK_CPU, CHUNK_GPU = 256, 2048
+"""Prompt tokens read in one step where somebody watches: matrix products are about as fast as they get with so many
+rows, and a step still takes only some milliseconds with a small model."""
 
 MOST_SLOTS = 256
 """Requests at once beyond which a larger batch is no faster on two cores."""
-
-CROWD = 8
-"""One in so many slots must be free before a crowd of requests that nobody watches is let in together."""
-
-
-@dataclass(slots=True)
-class _Running:
-    """One request in its slot."""
-
-    handle: int
-    request: Request
-    uniforms: np.ndarray
-    stream: TextStream | None
-    watched: bool
-    length: int = 0
-    drawn: int = 0
-    last: int = 0
-
-
-@dataclass(slots=True)
-class _Inbox:
-    """What other threads have asked for since the last step."""
-
-    waiting: deque[_Running] = field(default_factory=deque)
-    cancelled: set[int] = field(default_factory=set)
-    next_handle: int = 0
 
 
 def roomy_batch(shape: Shape, device: str) -> int:
@@ -74,7 +52,9 @@ def roomy_batch(shape: Shape, device: str) -> int:
 class Engine:
     """A model that answers many requests at once.
 
-    `max_batch` requests run together, the rest wait in order.
+    `max_batch` requests run together, the rest wait in order. Where somebody watches, `chunk` prompt tokens at most are
+    read in one step. The runner may hold a copy of the weights: whoever changes them calls `swap`. A `runner` that is
+    given has one slot more than `max_batch`, for `embed`.
     """
 
     def __init__(
@@ -86,15 +66,23 @@ class Engine:
         max_batch: int = 16,
         context: int | None = None,
         id: str = "model",
+        runner: Runner | None = None,
+        chunk: int | None = None,
     ) -> None:
         self.model, self.tokenizer, self.template, self.id = model, tokenizer, template, id
-        self.context = min(context or model.shape.context, model.shape.context)
+        context = min(context or model.shape.context, model.shape.context)
+        self.runner = runner or choose_runner(model, max_batch + 1, context)
+        self.context = min(context, self.runner.context)
         self.max_batch = max_batch
-        self.device = next(model.parameters()).device
-        self._cache = KVCache(model.shape, max_batch, self.context, torch.float32, self.device)
-        self._running: list[_Running] = []
-        self._inbox = _Inbox()
-        self._lock = threading.Lock()
+        self.version = 0
+        if self.runner.slots != max_batch + 1:
+            raise ValueError(f"the runner has {self.runner.slots} slots, the engine needs {max_batch + 1}")
+        self.device = self.runner.device
+        on_cpu = self.device.type == "cpu"
+        self._schedule = Scheduler(self.runner, max_batch, chunk or (CHUNK_CPU if on_cpu else CHUNK_GPU))
+        self._columns = Columns([], self.device)
+        self._adapters: set[str] = set()
+        self._grammars = Grammars(tokenizer, model.shape.vocab_size, template.stop_ids)
 
     @staticmethod
     def load(path: Path | str, *, max_batch: int = 0, device: str | None = None) -> Engine:
@@ -134,56 +122,117 @@ class Engine:
         return tuple(self.template.render(kept, add_generation_prompt=True).tokens), dropped
 
     def submit(self, request: Request, *, text: bool = True) -> int:
-        """Queues a request and returns its handle. Raises InputError for a prompt that cannot be continued.
+        """Queues a request and returns its handle. Raises InputError for one that cannot be answered.
 
         `text=False` is for answers that nobody watches as they grow: `step` gives no text of theirs (except where stop
-        strings need it), and they may wait for others to be read with.
+        strings need it), they may wait for others to be read with, and their prompts are read in large passes.
         """
+        self._check(request)
+        sampling = request.sampling
+        room = min(sampling.max_tokens, self.context - len(request.tokens))
+        seed = secrets.randbits(62) if sampling.seed is None else sampling.seed
+        stream = TextStream(self.tokenizer, sampling.stop) if text or sampling.stop else None
+        shaper = None
+        if sampling.reshapes:
+            matcher = self._grammars.matcher(sampling.schema) if sampling.schema else None
+            shaper = Shaper(sampling, request.tokens, self.model.shape.vocab_size, self.device, matcher)
+        row = Row(-1, request, list(request.tokens), uniforms(seed, room), stream, shaper, text)
+        return self._schedule.add(row)
+
+    def _check(self, request: Request) -> None:
+        vocab = self.model.shape.vocab_size
         if not request.tokens:
             raise InputError("a prompt needs at least one token")
         if len(request.tokens) >= self.context:
             raise InputError(f"the prompt has {len(request.tokens)} tokens, the model reads at most {self.context - 1}")
-        bad = [t for t in request.tokens if not 0 <= t < self.model.shape.vocab_size]
-        if bad:
-            raise InputError(f"token {bad[0]} is outside the vocabulary of {self.model.shape.vocab_size}")
-        room = min(request.sampling.max_tokens, self.context - len(request.tokens))
-        seed = request.sampling.seed
-        if seed is None:
-            seed = secrets.randbits(62)
-        stream = TextStream(self.tokenizer, request.sampling.stop) if text or request.sampling.stop else None
-        with self._lock:
-            handle = self._inbox.next_handle
-            self._inbox.next_handle += 1
-            self._inbox.waiting.append(_Running(handle, request, uniforms(seed, room), stream, text))
-        return handle
+        named = (*request.tokens, *(token for token, _ in request.sampling.logit_bias))
+        if min(named) < 0 or max(named) >= vocab:
+            bad = next(t for t in named if not 0 <= t < vocab)
+            raise InputError(f"token {bad} is outside the vocabulary of {vocab}")
+        if not 0 <= request.alternatives <= MOST_ALTERNATIVES:
+            raise InputError(f"alternatives must lie between 0 and {MOST_ALTERNATIVES}, not {request.alternatives}")
+        if request.adapter and request.adapter not in self._adapters:
+            raise InputError(f"there is no adapter {request.adapter!r} here")
 
     def cancel(self, handle: int) -> None:
         """The request ends with the next step; unknown and finished handles are ignored."""
-        with self._lock:
-            self._inbox.cancelled.add(handle)
+        self._schedule.cancel(handle)
 
     @property
     def busy(self) -> bool:
-        return bool(self._running or self._inbox.waiting)
+        return self._schedule.busy
 
     @property
     def waiting(self) -> int:
-        """Requests that have not been read yet."""
-        return len(self._inbox.waiting)
+        """Requests that have no slot yet."""
+        return self._schedule.waiting
+
+    def swap(self, model: Decoder) -> None:
+        """Takes new weights, also where `model` is the module it has and was changed in place; `version` counts on.
+
+        What was computed with the old ones is forgotten. Running requests go on with the new ones: prompt and answer
+        so far are read again. Raises InputError for a model of another shape.
+        """
+        if model.shape != self.model.shape:
+            raise InputError("the new weights are of another shape than the engine's; start an engine of their own")
+        self.runner.load(model)
+        self.model = model
+        self.version += 1
+        self._schedule.start_again()
+
+    def add_adapter(self, name: str, folder: Path | str) -> None:
+        """Loads a LoRA adapter (a folder of the peft library), which requests may name from now on.
+
+        Raises CheckpointError for one that cannot be read or belongs to another model, InputError for a name that is
+        taken or where the engine's runner computes no adapters.
+        """
+        if not isinstance(self.runner, AdaptingRunner):
+            raise InputError("this engine computes without adapters; start it with a runner that knows them")
+        if not name or name in self._adapters:
+            raise InputError(f"an adapter needs a name of its own, not {name!r}")
+        self.runner.add_adapter(name, load_adapter(folder))
+        self._adapters.add(name)
 
     @torch.inference_mode()
     def step(self) -> list[Step]:
-        """One token for every running request, after letting new ones in. [] when there is nothing to do."""
-        steps = self._take_cancelled()
-        admitted = self._admit()
-        if admitted:
-            steps += self._emit(admitted, self._prefill(admitted))
-            self._leave()
-            return steps
-        if self._running:
-            steps += self._emit(self._running, self._decode())
-            self._leave()
+        """Lets new requests in, reads prompts, and draws a token for every request whose prompt is read.
+
+        [] where there is nothing to do, or only a part of a prompt was read.
+        """
+        steps = [cancelled(row) for row in self._schedule.take_cancelled()]
+        read = self._schedule.plan()
+        if read:
+            logits = self.runner.forward([segment for _, segment in read])
+            ready = self._schedule.done(read)
+            if ready:
+                steps += self._draw(ready, logits)
         return steps
+
+    @torch.inference_mode()
+    def embed(self, texts: Sequence[Sequence[int]]) -> list[list[float]]:
+        """The mean of the hidden states of each token list, D numbers. Raises InputError for an impossible one.
+
+        Requests that run are not disturbed: texts are read in slots that hold nothing, at most PREFILL_TOKENS a pass.
+        """
+        for tokens in texts:
+            if not tokens or len(tokens) > self.context:
+                raise InputError(f"a text to embed must have 1 to {self.context} tokens, not {len(tokens)}")
+            if min(tokens) < 0 or max(tokens) >= self.model.shape.vocab_size:
+                raise InputError(f"a token is outside the vocabulary of {self.model.shape.vocab_size}")
+        slots = [self.max_batch, *self._schedule.prefixes.empty()]
+        means: list[list[float]] = []
+        while len(means) < len(texts):
+            group: list[Segment] = []
+            room = PREFILL_TOKENS
+            for slot, tokens in zip(slots, texts[len(means) :], strict=False):
+                room -= len(tokens)
+                if group and room < 0:
+                    break
+                group.append(Segment(slot, 0, tokens))
+                self._schedule.bind(slot, "")
+            hidden = self.runner.hidden(group)
+            means += [part.mean(0).tolist() for part in hidden.split([len(s.tokens) for s in group])]
+        return means
 
     def generate(
         self, requests: Sequence[Request], *, on_done: Callable[[int], None] | None = None
@@ -198,8 +247,8 @@ class Engine:
         tokens: dict[int, list[int]] = {h: [] for h in handles}
         logprobs: dict[int, list[float]] = {h: [] for h in handles}
         texts: dict[int, list[str]] = {h: [] for h in handles}
-        reasons: dict[int, FinishReason] = {}
-        while len(reasons) < len(handles):
+        ends: dict[int, tuple[FinishReason, int]] = {}
+        while len(ends) < len(handles):
             for step in self.step():
                 if step.handle not in tokens:
                     continue
@@ -208,131 +257,55 @@ class Engine:
                     logprobs[step.handle].append(step.logprob)
                 texts[step.handle].append(step.text)
                 if step.finish_reason:
-                    reasons[step.handle] = step.finish_reason
+                    ends[step.handle] = (step.finish_reason, self.version)
                     if on_done:
-                        on_done(len(reasons))
+                        on_done(len(ends))
         return [
             Completion(
                 tuple(tokens[h]), tuple(logprobs[h]),
-                "".join(texts[h]) if r.sampling.stop else self.tokenizer.decode(tokens[h]), reasons[h],
+                "".join(texts[h]) if r.sampling.stop else self.tokenizer.decode(tokens[h]), *ends[h],
             )
             for h, r in zip(handles, requests, strict=True)
         ]  # fmt: skip
 
-    # One step, in the order it happens.
+    # What a token does to its request.
 
-    def _take_cancelled(self) -> list[Step]:
-        with self._lock:
-            cancelled, self._inbox.cancelled = self._inbox.cancelled, set()
-            if not cancelled:
-                return []
-            gone = [r for r in (*self._running, *self._inbox.waiting) if r.handle in cancelled]
-            self._inbox.waiting = deque(r for r in self._inbox.waiting if r.handle not in cancelled)
-        for running in gone:
-            running.drawn = -1
-        self._leave()
-        return [Step(r.handle, "", r.last, 0.0, "cancelled") for r in gone]
-
-    def _admit(self) -> list[_Running]:
-        """Takes waiting requests into free slots, in order, as many as one padded pass may hold.
-
-        Where nobody watches and more wait than there are free slots, a pass for one slot would soon be followed by
-        the next: it is put off until a part of all slots is free.
-        """
-        admitted: list[_Running] = []
-        longest = 0
-        with self._lock:
-            free = self.max_batch - len(self._running)
-            watched = any(r.watched for r in self._inbox.waiting)
-            if not watched and free < min(len(self._inbox.waiting), self.max_batch // CROWD):
-                return []
-            while self._inbox.waiting and len(self._running) < self.max_batch:
-                longest = max(longest, len(self._inbox.waiting[0].request.tokens))
-                if admitted and longest * (len(admitted) + 1) > PREFILL_TOKENS:
-                    break
-                running = self._inbox.waiting.popleft()
-                admitted.append(running)
-                self._running.append(running)
-        return admitted
-
-    def _prefill(self, admitted: list[_Running]) -> Tensor:
-        """Reads the prompts into the last slots; logits after each prompt, B V."""
-        first = len(self._running) - len(admitted)
-        lengths = torch.tensor([len(r.request.tokens) for r in admitted], device=self.device)
-        width = int(lengths.max())
-        tokens = torch.zeros(len(admitted), width, dtype=torch.long)
-        for row, running in enumerate(admitted):
-            tokens[row, : len(running.request.tokens)] = torch.tensor(running.request.tokens)
-            running.length = len(running.request.tokens)
-        positions = torch.arange(width, device=self.device).expand(len(admitted), width)
-        self._cache.select(slice(first, len(self._running)), positions, seen=width)
-        mask = causal_mask(positions[:1], positions[:1], self.model.shape.sliding_window)
-        hidden = self.model.model(tokens.to(self.device), positions, mask, self._cache)
-        return self.model.logits(hidden[torch.arange(len(admitted), device=self.device), lengths - 1])
-
-    def _decode(self) -> Tensor:
-        """Reads each request's last token; logits for the next, B V."""
-        lengths = torch.tensor([r.length for r in self._running], device=self.device)
-        seen = int(lengths.max()) + 1
-        positions = lengths[:, None]
-        keys = torch.arange(seen, device=self.device)[None]
-        self._cache.select(slice(0, len(self._running)), positions, seen)
-        tokens = torch.tensor([[r.last] for r in self._running], device=self.device)
-        mask = causal_mask(positions, keys, self.model.shape.sliding_window)
-        hidden = self.model.model(tokens, positions, mask, self._cache)
-        for running in self._running:
-            running.length += 1
-        return self.model.logits(hidden[:, 0])
-
-    def _emit(self, rows: list[_Running], logits_BV: Tensor) -> list[Step]:
+    def _draw(self, rows: list[Row], logits_BV: Tensor) -> list[Step]:
         """Draws a token for each row and says what became of it."""
-        sampling = [r.request.sampling for r in rows]
-
-        def column(values: list[float] | list[int], dtype: torch.dtype) -> Tensor:
-            return torch.tensor(values, dtype=dtype, device=self.device)
-
-        tokens, logprobs = draw(
-            logits_BV,
-            column([s.temperature for s in sampling], torch.float32),
-            column([s.top_k for s in sampling], torch.long),
-            column([s.top_p for s in sampling], torch.float32),
-            column([float(r.uniforms[r.drawn]) for r in rows], torch.float64),
-        )
-        steps = []
-        for running, token, logprob in zip(rows, tokens.tolist(), logprobs.tolist(), strict=True):
-            running.last = token
-            running.drawn += 1
-            steps.append(self._step_of(running, token, logprob))
+        if rows != self._columns.rows:
+            self._columns = Columns(rows, self.device)
+        drawn = self._columns.draw(logits_BV)
+        steps = [self._step_of(row, drawn, at) for at, row in enumerate(rows)]
+        if any(row.ended for row in rows):
+            self._schedule.leave()
         return steps
 
-    def _step_of(self, running: _Running, token: int, logprob: float) -> Step:
-        reason: FinishReason | None = None
-        text = ""
-        if token in self.template.stop_ids:
-            reason = "stop"
-        elif running.stream is not None:
-            text = running.stream.push(token)
-            if running.stream.stopped:
-                reason = "stop"
-        if reason is None and running.drawn == len(running.uniforms):
-            reason = "length"
-        if reason and running.stream is not None:
-            text += running.stream.finish()
-        if reason:
-            running.drawn = -1
-        return Step(running.handle, text, token, logprob, reason)
+    def _step_of(self, row: Row, drawn: Drawn, at: int) -> Step:
+        token = drawn.tokens[at]
+        row.tokens.append(token)
+        row.drawn += 1
+        text, reason = self._end_of(row, token)
+        row.ended = reason is not None
+        return Step(
+            row.handle, text, token, drawn.logprobs[at], reason, drawn.model_logprobs[at], drawn.alternatives[at],
+            row.cached,
+        )  # fmt: skip
 
-    def _leave(self) -> None:
-        """Frees the slots of finished requests (drawn < 0): the last running request moves into each."""
-        slot = 0
-        while slot < len(self._running):
-            if self._running[slot].drawn >= 0:
-                slot += 1
-                continue
-            last = self._running.pop()
-            if slot < len(self._running):
-                filled = last.length
-                here, there = slot, len(self._running)
-                self._cache.keys[:, here, :, :filled] = self._cache.keys[:, there, :, :filled]
-                self._cache.values[:, here, :, :filled] = self._cache.values[:, there, :, :filled]
-                self._running[slot] = last
+    def _end_of(self, row: Row, token: int) -> tuple[str, FinishReason | None]:
+        """What became visible with this token, and why the answer ends with it, where it does."""
+        sampling, shaper, text = row.request.sampling, row.shaper, ""
+        reason: FinishReason | None = None
+        if token in self.template.stop_ids and (sampling.schema or not sampling.ignore_end):
+            reason = "length" if shaper is not None and shaper.stuck else "stop"
+        else:
+            if shaper is not None:
+                shaper.push(token)
+            if row.stream is not None:
+                text = row.stream.push(token)
+                if row.stream.stopped:
+                    reason = "stop"
+        if reason is None and row.drawn == len(row.uniforms):
+            reason = "stop" if shaper is not None and shaper.complete else "length"
+        if reason and row.stream is not None:
+            text += row.stream.finish()
+        return text, reason

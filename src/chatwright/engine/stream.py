@@ -53,6 +53,8 @@ class TextStream:
         return self._release(text)
 
     def _release(self, text: str) -> str:
+        if not self._stop:
+            return text
         if self.stopped:
             return ""
         text, self._held = self._held + text, ""

@@ -1,0 +1,97 @@
+"""One request on its way through the engine, and the parameters of those that draw together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from chatwright.engine.request import Request, Step
+from chatwright.engine.sampling import COLDEST, alternatives, draw, model_logprobs
+from chatwright.engine.shaping import Shaper
+from chatwright.engine.stream import TextStream
+
+
+@dataclass(slots=True, eq=False)
+class Row:
+    """A request that waits or runs. `tokens` are its prompt and answer so far, of which the slot holds `computed`.
+
+    While `source` is not None, the row waits until that slot holds the `cached` tokens that both begin with.
+    """
+
+    handle: int
+    request: Request
+    tokens: list[int]
+    uniforms: np.ndarray
+    stream: TextStream | None
+    shaper: Shaper | None
+    watched: bool
+    slot: int = -1
+    computed: int = 0
+    cached: int = 0
+    source: int | None = None
+    drawn: int = 0
+    ended: bool = False
+
+    @property
+    def pending(self) -> int:
+        """Tokens to be read before the next can be drawn: 1 while the answer grows."""
+        return len(self.tokens) - self.computed
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """A token for each row, with its log-probabilities as `Step` defines them."""
+
+    tokens: list[int]
+    logprobs: list[float]
+    model_logprobs: list[float]
+    alternatives: list[tuple[tuple[int, float], ...]]
+
+
+class Columns:
+    """The sampling parameters of a batch as arrays, made once for as long as the same rows draw together."""
+
+    def __init__(self, rows: Sequence[Row], device: torch.device) -> None:
+        self.rows = list(rows)
+        sampling = [r.request.sampling for r in rows]
+        self._temperature = torch.tensor([s.temperature for s in sampling], dtype=torch.float32, device=device)
+        self._top_k = torch.tensor([s.top_k for s in sampling], device=device)
+        self._top_p = torch.tensor([s.top_p for s in sampling], dtype=torch.float32, device=device)
+        cuts = any(s.min_p for s in sampling)
+        self._min_p = torch.tensor([s.min_p for s in sampling], dtype=torch.float32, device=device) if cuts else None
+        self._uniform = np.empty(len(rows))
+        self._shared = torch.from_numpy(self._uniform)
+        self._shapers = [(row, shaper) for row, r in enumerate(rows) if (shaper := r.shaper) is not None]
+        self._asking = [(row, r.request.alternatives) for row, r in enumerate(rows) if r.request.alternatives]
+        own = (s.temperature == 1.0 or s.temperature < COLDEST for s in sampling)
+        self._untouched = not self._shapers and all(own)
+        self._nothing: list[tuple[tuple[int, float], ...]] = [()] * len(rows)
+
+    def draw(self, logits_BV: Tensor) -> Drawn:
+        """The next token of each row."""
+        for row, r in enumerate(self.rows):
+            self._uniform[row] = r.uniforms[r.drawn]
+        shaped = logits_BV
+        if self._shapers:
+            shaped = logits_BV.clone()
+            for row, shaper in self._shapers:
+                shaper.apply(shaped[row])
+        uniform = self._shared if logits_BV.device.type == "cpu" else self._shared.to(logits_BV.device)
+        tokens, logprobs = draw(shaped, self._temperature, self._top_k, self._top_p, uniform, self._min_p)
+        plain = logprobs.tolist()
+        own = plain if self._untouched else model_logprobs(logits_BV, tokens).tolist()
+        others = self._nothing
+        if self._asking:
+            others = list(others)
+            for row, count in self._asking:
+                others[row] = alternatives(logits_BV[row], count)
+        return Drawn(tokens.tolist(), plain, own, others)
+
+
+def cancelled(row: Row) -> Step:
+    """The last step of a request that was taken out; it holds no token."""
+    return Step(row.handle, "", row.tokens[-1], 0.0, "cancelled", cached=row.cached)
