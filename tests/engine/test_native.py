@@ -166,10 +166,9 @@ def test_drawing_inverts_the_distribution_that_the_cuts_leave(
     seed: int, temperature: float, top_k: int, top_p: float, min_p: float, uniform: float
 ) -> None:
     logits = np.random.default_rng(seed).normal(0, 3, 307).astype(np.float32)
-    tokens, logprobs, plain = NativeDraw(307)(
-        torch.from_numpy(logits)[None], np.float32([temperature]), np.int64([top_k]), np.float32([top_p]),
-        np.float32([min_p]), np.float64([uniform]),
-    )  # fmt: skip
+    draw = NativeDraw(307, *(np.array([value]) for value in (temperature, top_k, top_p, min_p)))
+    draw.uniform[:] = uniform
+    tokens, logprobs, plain = draw(torch.from_numpy(logits)[None])
     left = reference(logits, temperature, top_k, top_p, min_p)
     edges = np.concatenate(([0.0], np.cumsum(left)))
     token = int(tokens[0])
@@ -183,11 +182,12 @@ def test_drawing_inverts_the_distribution_that_the_cuts_leave(
 
 def test_greedy_takes_the_first_of_the_most_likely() -> None:
     logits = torch.tensor([[0.0, 3.0, 3.0, -np.inf], [1.0, -np.inf, 0.0, 0.5]])
-    columns = np.float32([0, 0]), np.int64([0, 0]), np.float32([1, 1]), np.float32([0, 0]), np.float64([0.9, 0.9])
-    tokens, logprobs, plain = NativeDraw(4)(logits, *columns)
-    assert tokens.tolist() == [1, 0]
+    draw = NativeDraw(4, *(np.array([value] * 2) for value in (0, 0, 1, 0)))
+    draw.uniform[:] = 0.9
+    tokens, logprobs, plain = draw(logits)
+    assert tokens == [1, 0]
     np.testing.assert_allclose(logprobs, torch.log_softmax(logits, -1)[[0, 1], [1, 0]], atol=1e-6)
-    assert (logprobs == plain).all()
+    assert logprobs == plain
 
 
 def test_without_a_compiler_one_sentence_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

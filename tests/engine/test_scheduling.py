@@ -221,7 +221,7 @@ def test_reuse_never_changes_an_answer(seed: int) -> None:
         assert [s.token for s in drawn] == [s.token for s in expected[i][: len(drawn)]]
         assert got[-1].finish_reason in ("cancelled", expected[i][-1].finish_reason)
         np.testing.assert_allclose(
-            [s.logprob for s in drawn], [s.logprob for s in expected[i][: len(drawn)]], atol=1e-5
+            [s.logprob for s in drawn], [s.logprob for s in expected[i][: len(drawn)]], atol=5e-5
         )
     assert len(steps) == 12
 

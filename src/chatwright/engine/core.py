@@ -18,6 +18,7 @@ from torch import Tensor
 from chatwright.engine.adapters import AdaptingRunner, load_adapter
 from chatwright.engine.choose import choose_runner
 from chatwright.engine.grammar import Grammars
+from chatwright.engine.native.runner import NativeRunner, Weights
 from chatwright.engine.request import MOST_ALTERNATIVES, Completion, FinishReason, Request, Step
 from chatwright.engine.rows import Columns, Drawn, Row, cancelled
 from chatwright.engine.runner import Runner, Segment
@@ -68,10 +69,11 @@ class Engine:
         id: str = "model",
         runner: Runner | None = None,
         chunk: int | None = None,
+        weights: Weights = "fp32",
     ) -> None:
         self.model, self.tokenizer, self.template, self.id = model, tokenizer, template, id
         context = min(context or model.shape.context, model.shape.context)
-        self.runner = runner or choose_runner(model, max_batch + 1, context)
+        self.runner = runner or choose_runner(model, max_batch + 1, context, weights)
         self.context = min(context, self.runner.context)
         self.max_batch = max_batch
         self.version = 0
@@ -80,12 +82,13 @@ class Engine:
         self.device = self.runner.device
         on_cpu = self.device.type == "cpu"
         self._schedule = Scheduler(self.runner, max_batch, chunk or (CHUNK_CPU if on_cpu else CHUNK_GPU))
-        self._columns = Columns([], self.device)
+        self._compiled = isinstance(self.runner, NativeRunner)
+        self._columns = Columns([], self.device, 0)
         self._adapters: set[str] = set()
         self._grammars = Grammars(tokenizer, model.shape.vocab_size, template.stop_ids)
 
     @staticmethod
-    def load(path: Path | str, *, max_batch: int = 0, device: str | None = None) -> Engine:
+    def load(path: Path | str, *, max_batch: int = 0, device: str | None = None, weights: Weights = "fp32") -> Engine:
         """An engine over a model folder; its id is the folder's artefact id, or its name where it has none.
 
         Without `device` it runs on the accelerator where there is one; without `max_batch` it takes as many requests
@@ -99,7 +102,9 @@ class Engine:
 
         artefact = find_artefact(path)
         ident = artefact.id if artefact else path.name
-        return Engine(checkpoint.model, checkpoint.tokenizer, checkpoint.template, max_batch=max_batch, id=ident)
+        return Engine(
+            checkpoint.model, checkpoint.tokenizer, checkpoint.template, max_batch=max_batch, id=ident, weights=weights
+        )  # fmt: skip
 
     # What callers use.
 
@@ -273,7 +278,7 @@ class Engine:
     def _draw(self, rows: list[Row], logits_BV: Tensor) -> list[Step]:
         """Draws a token for each row and says what became of it."""
         if rows != self._columns.rows:
-            self._columns = Columns(rows, self.device)
+            self._columns = Columns(rows, self.device, self.model.shape.vocab_size if self._compiled else 0)
         drawn = self._columns.draw(logits_BV)
         steps = [self._step_of(row, drawn, at) for at, row in enumerate(rows)]
         if any(row.ended for row in rows):

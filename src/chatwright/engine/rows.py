@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from chatwright.engine.native.draw import NativeDraw
 from chatwright.engine.request import Request, Step
 from chatwright.engine.sampling import COLDEST, alternatives, draw, model_logprobs
 from chatwright.engine.shaping import Shaper
@@ -53,18 +54,22 @@ class Drawn:
 
 
 class Columns:
-    """The sampling parameters of a batch as arrays, made once for as long as the same rows draw together."""
+    """The sampling parameters of a batch as arrays, made once for as long as the same rows draw together.
 
-    def __init__(self, rows: Sequence[Row], device: torch.device) -> None:
+    With `compiled`, the size of the vocabulary, compiled code draws.
+    """
+
+    def __init__(self, rows: Sequence[Row], device: torch.device, compiled: int) -> None:
         self.rows = list(rows)
         sampling = [r.request.sampling for r in rows]
-        self._temperature = torch.tensor([s.temperature for s in sampling], dtype=torch.float32, device=device)
-        self._top_k = torch.tensor([s.top_k for s in sampling], device=device)
-        self._top_p = torch.tensor([s.top_p for s in sampling], dtype=torch.float32, device=device)
-        cuts = any(s.min_p for s in sampling)
-        self._min_p = torch.tensor([s.min_p for s in sampling], dtype=torch.float32, device=device) if cuts else None
-        self._uniform = np.empty(len(rows))
-        self._shared = torch.from_numpy(self._uniform)
+        self._temperature = np.array([s.temperature for s in sampling], np.float32)
+        self._top_k = np.array([s.top_k for s in sampling], np.int64)
+        self._top_p = np.array([s.top_p for s in sampling], np.float32)
+        self._min_p = np.array([s.min_p for s in sampling], np.float32)
+        columns = (self._temperature, self._top_k, self._top_p, self._min_p)
+        self._native = NativeDraw(compiled, *columns) if compiled else None
+        self._uniform = self._native.uniform if self._native else np.empty(len(rows))
+        self._tensors = [torch.from_numpy(column).to(device) for column in columns]
         self._shapers = [(row, shaper) for row, r in enumerate(rows) if (shaper := r.shaper) is not None]
         self._asking = [(row, r.request.alternatives) for row, r in enumerate(rows) if r.request.alternatives]
         own = (s.temperature == 1.0 or s.temperature < COLDEST for s in sampling)
@@ -80,16 +85,24 @@ class Columns:
             shaped = logits_BV.clone()
             for row, shaper in self._shapers:
                 shaper.apply(shaped[row])
-        uniform = self._shared if logits_BV.device.type == "cpu" else self._shared.to(logits_BV.device)
-        tokens, logprobs = draw(shaped, self._temperature, self._top_k, self._top_p, uniform, self._min_p)
-        plain = logprobs.tolist()
-        own = plain if self._untouched else model_logprobs(logits_BV, tokens).tolist()
+        tokens, logprobs, own = self._native(shaped) if self._native else self._plain(shaped)
+        if self._shapers:
+            own = model_logprobs(logits_BV, torch.tensor(tokens, device=logits_BV.device)).tolist()
         others = self._nothing
         if self._asking:
             others = list(others)
             for row, count in self._asking:
                 others[row] = alternatives(logits_BV[row], count)
-        return Drawn(tokens.tolist(), plain, own, others)
+        return Drawn(tokens, logprobs, own, others)
+
+    def _plain(self, logits_BV: Tensor) -> tuple[list[int], list[float], list[float]]:
+        temperature, top_k, top_p, min_p = self._tensors
+        uniform = torch.from_numpy(self._uniform).to(logits_BV.device)
+        cut = min_p if self._min_p.any() else None
+        tokens, logprobs = draw(logits_BV, temperature, top_k, top_p, uniform, cut)
+        plain = logprobs.tolist()
+        own = plain if self._untouched else model_logprobs(logits_BV, tokens).tolist()
+        return tokens.tolist(), plain, own
 
 
 def cancelled(row: Row) -> Step:

@@ -10,35 +10,34 @@ from chatwright.engine.native import build
 
 
 class NativeDraw:
-    """Draws rows of logits that lie in memory one after another; reuses its space from call to call."""
+    """Draws for a batch whose parameters stay the same from token to token.
 
-    def __init__(self, vocab: int) -> None:
-        self._library, self._vocab = build.library(), vocab
+    Columns B: temperature, top_p and min_p become float32, top_k int64. `uniform` (float64) is written anew by the
+    caller before each call, and the results are valid until the next.
+    """
+
+    def __init__(
+        self, vocab: int, temperature_B: np.ndarray, top_k_B: np.ndarray, top_p_B: np.ndarray, min_p_B: np.ndarray
+    ) -> None:
+        rows = len(temperature_B)
+        self._draw, self._rows, self._vocab = build.library().draw, rows, vocab
+        self.uniform = np.zeros(rows)
+        self.tokens, self.logprobs, self.plain = (
+            np.empty(rows, np.int64),
+            np.empty(rows, np.float32),
+            np.empty(rows, np.float32),
+        )
+        wanted = ((temperature_B, np.float32), (top_k_B, np.int64), (top_p_B, np.float32), (min_p_B, np.float32))
+        self._columns = [np.ascontiguousarray(column, dtype) for column, dtype in wanted]
         self._candidates = np.empty(2 * vocab, np.int32)
+        results = (self.tokens, self.logprobs, self.plain, self._candidates)
+        self._addresses = [column.ctypes.data for column in (*self._columns, self.uniform, *results)]
 
-    def __call__(
-        self, logits_BV: Tensor, temperature_B: np.ndarray, top_k_B: np.ndarray, top_p_B: np.ndarray,
-        min_p_B: np.ndarray, uniform_B: np.ndarray,
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # fmt: skip
-        """(tokens, log-probabilities before the cuts, log-probabilities at temperature 1), each B.
-
-        Of float32 logits; temperature, top_p and min_p are float32, top_k int64, uniform float64.
-        """
-        rows = len(logits_BV)
-        assert logits_BV.dtype == torch.float32
-        assert logits_BV.is_contiguous()
-        assert logits_BV.shape[1] == self._vocab
-        for column, dtype in (
-            (temperature_B, np.float32), (top_k_B, np.int64), (top_p_B, np.float32), (min_p_B, np.float32),
-            (uniform_B, np.float64),
-        ):  # fmt: skip
-            assert column.dtype == dtype
-            assert column.flags.c_contiguous
-            assert len(column) == rows
-        tokens, logprobs, plain = np.empty(rows, np.int64), np.empty(rows, np.float32), np.empty(rows, np.float32)
-        self._library.draw(
-            rows, self._vocab, logits_BV.data_ptr(), temperature_B.ctypes.data, top_k_B.ctypes.data,
-            top_p_B.ctypes.data, min_p_B.ctypes.data, uniform_B.ctypes.data, tokens.ctypes.data,
-            logprobs.ctypes.data, plain.ctypes.data, self._candidates.ctypes.data,
-        )  # fmt: skip
-        return tokens, logprobs, plain
+    def __call__(self, logits_BV: Tensor) -> tuple[list[int], list[float], list[float]]:
+        """(tokens, log-probabilities before the cuts, log-probabilities at temperature 1), each B."""
+        if logits_BV.dtype != torch.float32 or not logits_BV.is_contiguous():
+            logits_BV = logits_BV.float().contiguous()
+        if logits_BV.shape != (self._rows, self._vocab):
+            raise ValueError(f"logits of shape {tuple(logits_BV.shape)} for {self._rows} rows of {self._vocab}")
+        self._draw(self._rows, self._vocab, logits_BV.data_ptr(), *self._addresses)
+        return self.tokens.tolist(), self.logprobs.tolist(), self.plain.tolist()

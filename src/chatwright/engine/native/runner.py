@@ -59,6 +59,8 @@ class NativeRunner:
         self._model = ctypes.c_void_p(self._library.model_new(ctypes.byref(shape)))
         self._free = weakref.finalize(self, self._library.model_free, self._model)
         self._logits = torch.empty(0, model.shape.vocab_size)
+        self._space = np.zeros((4, MOST_ROWS), np.int32)
+        self._addresses = [column.ctypes.data for column in self._space]
         self.load(model)
 
     @property
@@ -100,11 +102,9 @@ class NativeRunner:
         self._library.model_set(self._model, name, index, whole.data_ptr())
 
     def forward(self, segments: Sequence[Segment]) -> Tensor:
-        wanted = [segment.logits for segment in segments]
         if len(self._logits) < len(segments):
             self._logits = torch.empty(len(segments), self.shape.vocab_size)
-        self._run(segments, self._logits, None)
-        return self._logits[: sum(wanted)]
+        return self._logits[: self._run(segments, self._logits, None)]
 
     def hidden(self, segments: Sequence[Segment]) -> Tensor:
         states = torch.empty(sum(len(s.tokens) for s in segments), self.shape.width)
@@ -114,24 +114,51 @@ class NativeRunner:
     def copy(self, source: int, target: int, length: int) -> None:
         self._library.model_copy(self._model, source, target, length)
 
-    def _run(self, segments: Sequence[Segment], logits: Tensor | None, states: Tensor | None) -> None:
-        lengths = [len(segment.tokens) for segment in segments]
-        tokens = np.fromiter((token for segment in segments for token in segment.tokens), np.int32, sum(lengths))
-        slots = np.repeat(np.fromiter((s.slot for s in segments), np.int32, len(segments)), lengths)
-        ends = np.cumsum(lengths, dtype=np.int32)
-        starts = (
-            np.fromiter((s.start for s in segments), np.int32, len(segments)) - ends + np.asarray(lengths, np.int32)
-        )
-        positions = np.repeat(starts, lengths) + np.arange(len(tokens), dtype=np.int32)
-        wanted = ends[[s.logits for s in segments]] - 1 if logits is not None else ends[:0]
-        written = 0
-        for first in range(0, len(tokens), MOST_ROWS):
-            rows = min(MOST_ROWS, len(tokens) - first)
-            here = np.ascontiguousarray(wanted[(wanted >= first) & (wanted < first + rows)] - first, dtype=np.int32)
-            self._library.model_forward(
-                self._model, rows, tokens[first:].ctypes.data, slots[first:].ctypes.data,
-                positions[first:].ctypes.data, len(here), here.ctypes.data,
-                logits[written:].data_ptr() if logits is not None else None,
-                states[first:].data_ptr() if states is not None else None,
-            )  # fmt: skip
-            written += len(here)
+    def _run(self, segments: Sequence[Segment], logits: Tensor | None, states: Tensor | None) -> int:
+        """Passes of at most MOST_ROWS tokens over everything; how many logits were wanted."""
+        read = wanted = 0
+        rows = Rows()
+        for segment in segments:
+            begun = 0
+            while begun < len(segment.tokens):
+                end = min(len(segment.tokens), begun + MOST_ROWS - len(rows.tokens))
+                rows.add(segment, begun, end, logits is not None)
+                begun = end
+                if len(rows.tokens) == MOST_ROWS:
+                    self._pass(rows, logits, wanted, states, read)
+                    read, wanted, rows = read + MOST_ROWS, wanted + len(rows.wanted), Rows()
+        if rows.tokens:
+            self._pass(rows, logits, wanted, states, read)
+        return wanted + len(rows.wanted)
+
+    def _pass(self, rows: Rows, logits: Tensor | None, wanted: int, states: Tensor | None, read: int) -> None:
+        columns = (rows.tokens, rows.slots, rows.positions, rows.wanted)
+        for space, values in zip(self._space, columns, strict=True):
+            space[: len(values)] = values
+        tokens, slots, positions, of = self._addresses
+        self._library.model_forward(
+            self._model, len(rows.tokens), tokens, slots, positions, len(rows.wanted), of,
+            None if logits is None else logits.data_ptr() + 4 * wanted * self.shape.vocab_size,
+            None if states is None else states.data_ptr() + 4 * read * self.shape.width,
+        )  # fmt: skip
+
+
+class Rows:
+    """One pass, as lists: what is read, where it goes, and after which of it logits are wanted."""
+
+    __slots__ = ("positions", "slots", "tokens", "wanted")
+
+    def __init__(self) -> None:
+        self.tokens: list[int] = []
+        self.slots: list[int] = []
+        self.positions: list[int] = []
+        self.wanted: list[int] = []
+
+    def add(self, segment: Segment, begun: int, end: int, logits: bool) -> None:
+        """The tokens begun..end-1 of a segment."""
+        first = segment.start + begun
+        self.tokens += segment.tokens[begun:end]
+        self.slots += [segment.slot] * (end - begun)
+        self.positions += range(first, first + end - begun)
+        if logits and segment.logits and end == len(segment.tokens):
+            self.wanted.append(len(self.tokens) - 1)
