@@ -8,6 +8,7 @@ steps.
 
 from __future__ import annotations
 
+import logging
 import secrets
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,7 +17,7 @@ import torch
 from torch import Tensor
 
 from chatwright.engine.adapters import AdaptingRunner, load_adapter
-from chatwright.engine.choose import choose_runner
+from chatwright.engine.choose import Wish, choose_runner, choose_weights
 from chatwright.engine.grammar import Grammars
 from chatwright.engine.native.runner import NativeRunner, Weights
 from chatwright.engine.request import MOST_ALTERNATIVES, Completion, FinishReason, Request, Step
@@ -35,9 +36,14 @@ from chatwright.model.shape import Shape
 from chatwright.model.tokenizer import Tokenizer
 from chatwright.records import Message
 
+log = logging.getLogger(__name__)
+
 CHUNK_CPU, CHUNK_GPU = 256, 2048
 """Prompt tokens read in one step where somebody watches: matrix products are about as fast as they get with so many
 rows, and a step still takes only some milliseconds with a small model."""
+
+OPENINGS = ("Hello!", "Who are you?", "What is the capital of France?", "Write a short story.", "How do I cook rice?")
+"""What a model answers when its rounded weights are measured."""
 
 MOST_SLOTS = 256
 """Requests at once beyond which a larger batch is no faster on two cores."""
@@ -88,11 +94,12 @@ class Engine:
         self._grammars = Grammars(tokenizer, model.shape.vocab_size, template.stop_ids)
 
     @staticmethod
-    def load(path: Path | str, *, max_batch: int = 0, device: str | None = None, weights: Weights = "fp32") -> Engine:
+    def load(path: Path | str, *, max_batch: int = 0, device: str | None = None, weights: Wish = "fp32") -> Engine:
         """An engine over a model folder; its id is the folder's artefact id, or its name where it has none.
 
         Without `device` it runs on the accelerator where there is one; without `max_batch` it takes as many requests
-        at once as pay off and fit.
+        at once as pay off and fit. `weights` other than fp32 are for serving, on CPUs; "auto" takes int8 where the
+        model still writes the same with it (`gate.py`), and what was measured is logged.
         """
         path = Path(path)
         device = device or default_device()
@@ -102,9 +109,14 @@ class Engine:
 
         artefact = find_artefact(path)
         ident = artefact.id if artefact else path.name
+        prompts = [
+            checkpoint.template.render([Message("user", text)], add_generation_prompt=True).tokens for text in OPENINGS
+        ]
+        chosen, found = choose_weights(checkpoint.model, weights, prompts)
+        log.info("%s: %s", ident, found)
         return Engine(
-            checkpoint.model, checkpoint.tokenizer, checkpoint.template, max_batch=max_batch, id=ident, weights=weights
-        )  # fmt: skip
+            checkpoint.model, checkpoint.tokenizer, checkpoint.template, max_batch=max_batch, id=ident, weights=chosen
+        )
 
     # What callers use.
 

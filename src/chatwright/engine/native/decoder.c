@@ -5,7 +5,8 @@ hold both. What a row gives depends on its own sequence alone (see matrix.h). Th
 chatwright/model/decoder.py, which the tests hold it against.
 
 The cache of one slot, layer and key-value head holds keys in blocks of sixteen positions, [position / 16][W][16], so
-that sixteen scores are one chain of multiplications, and values as [position][W]. W is a multiple of 16. */
+that sixteen scores are one chain of multiplications, and values as [position][W]. W is a multiple of 16. With weights
+in float32 the cache is float32, else bfloat16: with long texts it is the cache that is read from memory. */
 #include "matrix.h"
 
 #include <sys/mman.h>
@@ -27,8 +28,8 @@ typedef struct {
     Layer *layers;
     Matrix head;
     float *embedding, *final_norm, *rope; /* rope: context x [cos W/2, sin W/2] */
-    float *keys, *values;
-    size_t keys_each, values_each; /* floats of one slot, layer and head */
+    char *keys, *values;
+    size_t item, keys_each, values_each; /* bytes of a number, and of one slot, layer and head */
     int attention, qkv_width, mlp_stride;
     /* Of the pass under way: */
     int rows;
@@ -37,9 +38,9 @@ typedef struct {
     void *prepared;
 } Model;
 
-/* Floats between two heads' keys. Without them the same position of all sequences would lie a power of two apart, and
+/* Bytes between two heads' keys. Without them the same position of all sequences would lie a power of two apart, and
 the processor's caches would hold few of them at a time (measured: a batch of 16 took four times as long as one of 8). */
-enum { APART = 5 * LANES };
+enum { APART = 5 * 64 };
 
 /* -- Making ----------------------------------------------------------------------------------------------------------- */
 
@@ -98,11 +99,12 @@ Model *model_new(const Shape *given) {
     model->embedding = room(4 * (size_t)s.vocab * s.width);
     model->final_norm = room(4 * s.width);
     model->rope = room(4 * (size_t)s.context * s.head_width);
-    model->keys_each = (size_t)(s.context + LANES - 1) / LANES * LANES * s.head_width + APART;
-    model->values_each = (size_t)s.context * s.head_width + APART;
+    model->item = s.format == F32 ? 4 : 2;
+    model->keys_each = model->item * ((s.context + LANES - 1) / LANES * LANES) * s.head_width + APART;
+    model->values_each = model->item * s.context * s.head_width + APART;
     size_t each = (size_t)s.slots * s.layers * s.kv_heads;
-    model->keys = wide_room(4 * each * model->keys_each);
-    model->values = wide_room(4 * each * model->values_each);
+    model->keys = wide_room(each * model->keys_each);
+    model->values = wide_room(each * model->values_each);
     rows_new(model);
     model->crew = hire(s.threads);
     return model;
@@ -214,12 +216,21 @@ static void apply(Model *model, const Matrix *w, int rows, const float *from, in
     multiply(model->crew, w, &inputs, out, width, into);
 }
 
-static float *keys_of(const Model *m, int slot, int layer, int head) {
+static void *keys_of(const Model *m, int slot, int layer, int head) {
     return m->keys + (((size_t)slot * m->shape.layers + layer) * m->shape.kv_heads + head) * m->keys_each;
 }
 
-static float *values_of(const Model *m, int slot, int layer, int head) {
+static void *values_of(const Model *m, int slot, int layer, int head) {
     return m->values + (((size_t)slot * m->shape.layers + layer) * m->shape.kv_heads + head) * m->values_each;
+}
+
+ALWAYS void keep(void *cache, size_t at, float x, size_t item) {
+    if (item == 4) ((float *)cache)[at] = x;
+    else ((uint16_t *)cache)[at] = to_bf16(x);
+}
+
+ALWAYS Floats kept(const void *cache, size_t at, size_t item) {
+    return item == 4 ? load((const float *)cache + at) : from_bf16((const uint16_t *)cache + at);
 }
 
 /* Turns the pairs (i, i + W/2) by the angle of the position. */
@@ -247,9 +258,10 @@ static void place(Model *model, int row, const void *more) {
     }
     for (int head = 0; head < s->kv_heads; head++) {
         const float *key = qkv + (s->heads + head) * W, *value = qkv + (s->heads + s->kv_heads + head) * W;
-        float *keys = keys_of(model, slot, index, head) + (size_t)(position / LANES) * LANES * W + position % LANES;
-        for (int w = 0; w < W; w++) keys[w * LANES] = key[w];
-        memcpy(values_of(model, slot, index, head) + (size_t)position * W, value, 4 * W);
+        size_t at = (size_t)(position / LANES) * LANES * W + position % LANES, from = (size_t)position * W;
+        void *keys = keys_of(model, slot, index, head), *values = values_of(model, slot, index, head);
+        for (int w = 0; w < W; w++) keep(keys, at + w * LANES, key[w], model->item);
+        for (int w = 0; w < W; w++) keep(values, from + w, value[w], model->item);
     }
 }
 
@@ -258,16 +270,17 @@ static void place(Model *model, int row, const void *more) {
 enum { BLOCKS = 4 }; /* blocks of keys that are scored together */
 
 /* Each score is two chains of additions, over even and over odd parts of the head: half as long to wait for. */
-ALWAYS void score(const float *q, const float *keys, int W, const int blocks, float *scores) {
+ALWAYS void score(const float *q, const void *keys, size_t from, int W, const int blocks, const size_t item,
+                  float *scores) {
     Floats even[BLOCKS], odd[BLOCKS];
     UNROLL for (int b = 0; b < blocks; b++) even[b] = odd[b] = (Floats){0};
     for (int w = 0; w < W; w += 2)
         UNROLL for (int b = 0; b < blocks; b++) {
-            const float *at = keys + ((size_t)b * W + w) * LANES;
-            even[b] += load(at) * q[w];
-            odd[b] += load(at + LANES) * q[w + 1];
+            size_t at = ((from + b) * W + w) * LANES;
+            even[b] += kept(keys, at, item) * q[w];
+            odd[b] += kept(keys, at + LANES, item) * q[w + 1];
         }
-    UNROLL for (int b = 0; b < blocks; b++) store(scores + b * LANES, even[b] + odd[b]);
+    UNROLL for (int b = 0; b < blocks; b++) store(scores + (from + b) * LANES, even[b] + odd[b]);
 }
 
 /* scores of the blocks from..to-1 -> weights that are 0 outside the positions first..last; returns 1 / their sum. */
@@ -289,60 +302,49 @@ static float soften(float *scores, int from, int to, int first, int last, float 
     return 1 / sum_of(sum);
 }
 
-/* out = sum of weights * values over the positions first..last; even and odd ones apart, for speed. */
-static void mix(const float *weights, const float *values, int W, int first, int last, float inverse, float *out) {
-    int w = 0;
-    for (; w + 4 * LANES <= W; w += 4 * LANES) {
-        Floats even[4] = {{0}}, odd[4] = {{0}};
-        for (int s = first & ~1; s <= last; s += 2) {
-            const float *a = values + (size_t)s * W + w, *b = a + W;
-            UNROLL for (int i = 0; i < 4; i++) even[i] += load(a + i * LANES) * weights[s];
-            if (s < last)
-                UNROLL for (int i = 0; i < 4; i++) odd[i] += load(b + i * LANES) * weights[s + 1];
-        }
-        UNROLL for (int i = 0; i < 4; i++) store(out + w + i * LANES, (even[i] + odd[i]) * inverse);
+/* out = sum of weights * values over the positions first..last, `chunks` times sixteen numbers of it from `w` on; even
+and odd positions apart, for speed. */
+ALWAYS void mix(const float *weights, const void *values, int W, int w, int first, int last, float inverse,
+                const int chunks, const size_t item, float *out) {
+    Floats even[4] = {{0}}, odd[4] = {{0}};
+    for (int s = first & ~1; s <= last; s += 2) {
+        size_t at = (size_t)s * W + w;
+        UNROLL for (int i = 0; i < chunks; i++) even[i] += kept(values, at + i * LANES, item) * weights[s];
+        if (s < last)
+            UNROLL for (int i = 0; i < chunks; i++) odd[i] += kept(values, at + W + i * LANES, item) * weights[s + 1];
     }
-    for (; w < W; w += LANES) {
-        Floats even = {0}, odd = {0};
-        for (int s = first & ~1; s <= last; s += 2) {
-            even += load(values + (size_t)s * W + w) * weights[s];
-            if (s < last) odd += load(values + (size_t)(s + 1) * W + w) * weights[s + 1];
-        }
-        store(out + w, (even + odd) * inverse);
-    }
+    UNROLL for (int i = 0; i < chunks; i++) store(out + w + i * LANES, (even[i] + odd[i]) * inverse);
 }
 
 typedef struct { Model *model; int layer, each; } Attending;
 
 /* One row and one key-value head: all the query heads that share it. */
-static void attend(Model *model, int layer, int row, int kv_head) {
+ALWAYS void attend(Model *model, int layer, int row, int kv_head, const size_t item) {
     const Shape *s = &model->shape;
     int W = s->head_width, last = model->positions[row], groups = s->heads / s->kv_heads;
     int first = s->window && last >= s->window ? last - s->window + 1 : 0;
     int from = first / LANES, to = last / LANES + 1;
-    const float *keys = keys_of(model, model->slots[row], layer, kv_head);
-    const float *values = values_of(model, model->slots[row], layer, kv_head);
+    const void *keys = keys_of(model, model->slots[row], layer, kv_head);
+    const void *values = values_of(model, model->slots[row], layer, kv_head);
     float scores[to * LANES];
     for (int head = kv_head * groups; head < (kv_head + 1) * groups; head++) {
         const float *q = model->qkv + (size_t)row * model->qkv_width + head * W;
-        int b = from;
-        for (; b + BLOCKS <= to; b += BLOCKS) score(q, keys + (size_t)b * LANES * W, W, BLOCKS, scores + b * LANES);
-        switch (to - b) {
-        case 3: score(q, keys + (size_t)b * LANES * W, W, 3, scores + b * LANES); break;
-        case 2: score(q, keys + (size_t)b * LANES * W, W, 2, scores + b * LANES); break;
-        case 1: score(q, keys + (size_t)b * LANES * W, W, 1, scores + b * LANES); break;
-        }
+        int b = from, w = 0;
+        for (; b + BLOCKS <= to; b += BLOCKS) score(q, keys, b, W, BLOCKS, item, scores);
+        for (; b < to; b++) score(q, keys, b, W, 1, item, scores);
         float inverse = soften(scores, from, to, first, last, 1 / sqrtf(W));
         float *out = model->attended + (size_t)row * model->attention + head * W;
-        mix(scores, values, W, first, last, inverse, out);
+        for (; w + 4 * LANES <= W; w += 4 * LANES) mix(scores, values, W, w, first, last, inverse, 4, item, out);
+        for (; w < W; w += LANES) mix(scores, values, W, w, first, last, inverse, 1, item, out);
     }
 }
 
 static void attend_part(void *argument, int part) {
     const Attending *job = argument;
     int heads = job->model->shape.kv_heads, all = job->model->rows * heads;
-    for (int item = part * job->each; item < (part + 1) * job->each && item < all; item++)
-        attend(job->model, job->layer, item / heads, item % heads);
+    for (int at = part * job->each; at < (part + 1) * job->each && at < all; at++)
+        if (job->model->item == 4) attend(job->model, job->layer, at / heads, at % heads, 4);
+        else attend(job->model, job->layer, at / heads, at % heads, 2);
 }
 
 /* -- The pass ------------------------------------------------------------------------------------------------------------ */
@@ -394,9 +396,10 @@ void model_copy(Model *model, int source, int target, int length) {
     size_t blocks = (size_t)(length + LANES - 1) / LANES * LANES;
     for (int layer = 0; layer < s->layers; layer++)
         for (int head = 0; head < s->kv_heads; head++) {
-            const float *keys = keys_of(model, source, layer, head), *values = values_of(model, source, layer, head);
-            memcpy(keys_of(model, target, layer, head), keys, 4 * blocks * s->head_width);
-            memcpy(values_of(model, target, layer, head), values, 4 * (size_t)length * s->head_width);
+            memcpy(keys_of(model, target, layer, head), keys_of(model, source, layer, head),
+                   model->item * blocks * s->head_width);
+            memcpy(values_of(model, target, layer, head), values_of(model, source, layer, head),
+                   model->item * length * s->head_width);
         }
 }
 

@@ -3,7 +3,7 @@
 A matrix N x K is cut into panels of sixteen outputs, and a panel lies in memory in the order it is read. Three formats:
   F32   [panel][k][16]               float32
   BF16  [panel][k / 2][16][2]        bfloat16, products of rounded inputs summed in float32
-  INT8  [panel][k / 64] of a group   scales float16 [16], sums int16 [16], weights int8 [16 steps][16][4]
+  INT8  [panel][k / 64] of a group   scales bfloat16 [16], sums int16 [16], weights int8 [16 steps][16][4]
 In INT8 weights and inputs are rounded to 255 steps in groups of 64, each group with its own scale. Inputs are held
 with 128 added, as the processor's instruction multiplies unsigned by signed; the sums of a group's weights take it away.
 
@@ -14,13 +14,10 @@ not depend, in any bit, on how many rows are in the batch or how many threads wo
 
 #include "threads.h"
 #include "vectors.h"
-#if defined(__AVX512VNNI__) || defined(__AVX512BF16__)
-#include <immintrin.h>
-#endif
 
 typedef enum { F32, BF16, INT8 } Format;
 enum { GROUP = 64, CHUNK = 4 /* panels that one part of a product covers */ };
-typedef struct { _Float16 scale[LANES]; int16_t sum[LANES]; int8_t weight[GROUP / 4][LANES][4]; } Group;
+typedef struct { uint16_t scale[LANES]; int16_t sum[LANES]; int8_t weight[GROUP / 4][LANES][4]; } Group;
 
 typedef struct {
     Format format;
@@ -47,12 +44,6 @@ static size_t panel_bytes(Format format, int depth) {
     return (size_t)depth * LANES * (format == BF16 ? 2 : 4);
 }
 
-ALWAYS uint16_t to_bf16(float x) {
-    uint32_t bits;
-    memcpy(&bits, &x, 4);
-    return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16); /* to the nearest, ties to even */
-}
-
 /* -- Packing ------------------------------------------------------------------------------------------------------- */
 
 static void pack_group(Group *group, const float *rows[LANES], int from, int inputs) {
@@ -60,14 +51,19 @@ static void pack_group(Group *group, const float *rows[LANES], int from, int inp
         float most = 0;
         int sum = 0;
         for (int k = from; k < from + GROUP && k < inputs && rows[lane]; k++) most = fmaxf(most, fabsf(rows[lane][k]));
-        _Float16 scale = (_Float16)(most / 127);
+        uint32_t bits;
+        /* most / 127, rounded up to a bfloat16 so that nothing is cut off: a step is then at most 1 in 128 too wide. */
+        float step_size = most / 127, scale;
+        memcpy(&bits, &step_size, 4);
+        bits = (bits + 0xffff) & 0xffff0000u;
+        memcpy(&scale, &bits, 4);
         for (int k = from; k < from + GROUP; k++) {
-            float value = rows[lane] && k < inputs && scale > 0 ? rows[lane][k] / (float)scale : 0;
+            float value = rows[lane] && k < inputs && scale > 0 ? rows[lane][k] / scale : 0;
             int8_t step = (int8_t)lrintf(fminf(fmaxf(value, -127), 127));
             group->weight[(k - from) / 4][lane][(k - from) % 4] = step;
             sum += step;
         }
-        group->scale[lane] = scale;
+        group->scale[lane] = (uint16_t)(bits >> 16);
         group->sum[lane] = (int16_t)sum;
     }
 }
@@ -181,7 +177,6 @@ ALWAYS Ints fours_int8(Ints sum, const int8_t (*weights)[4], uint32_t four) {
 }
 
 ALWAYS void tile_int8(const Matrix *w, const Inputs *x, int panel, int row, const int P, const int M, Floats sums[]) {
-    typedef _Float16 Halves __attribute__((vector_size(32)));
     typedef int16_t Shorts __attribute__((vector_size(32)));
     const int groups = w->depth / GROUP;
     const Group *weights = (const Group *)w->data + (size_t)panel * groups;
@@ -201,9 +196,7 @@ ALWAYS void tile_int8(const Matrix *w, const Inputs *x, int panel, int row, cons
                     whole[m * P + p] = fours_int8(whole[m * P + p], weights[(size_t)p * groups + g].weight[step], four);
             }
         UNROLL for (int p = 0; p < P; p++) {
-            Halves half;
-            memcpy(&half, weights[(size_t)p * groups + g].scale, sizeof half);
-            Floats scale = __builtin_convertvector(half, Floats);
+            Floats scale = from_bf16(weights[(size_t)p * groups + g].scale);
             UNROLL for (int m = 0; m < M; m++)
                 sums[m * P + p] += __builtin_convertvector(whole[m * P + p], Floats) *
                                    (scale * x->scales[(size_t)(row + m) * groups + g]);

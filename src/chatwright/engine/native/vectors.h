@@ -6,6 +6,9 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#if defined(__AVX512F__)
+#include <immintrin.h>
+#endif
 
 enum { LANES = 16 };
 #define ALWAYS static inline __attribute__((always_inline))
@@ -16,6 +19,23 @@ typedef float LooseFloats __attribute__((vector_size(64), aligned(4)));
 ALWAYS Floats load(const float *from) { return *(const LooseFloats *)from; }
 ALWAYS void store(float *to, Floats x) { *(LooseFloats *)to = x; }
 ALWAYS Floats all(float x) { return x - (Floats){0}; }
+
+ALWAYS uint16_t to_bf16(float x) {
+    uint32_t bits;
+    memcpy(&bits, &x, 4);
+    return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16); /* to the nearest, ties to even */
+}
+
+ALWAYS Floats from_bf16(const uint16_t *from) {
+#if defined(__AVX512F__)
+    return (Floats)_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256((const void *)from)), 16);
+#else
+    typedef uint16_t Halves __attribute__((vector_size(32)));
+    Halves halves;
+    memcpy(&halves, from, sizeof halves);
+    return (Floats)(__builtin_convertvector(halves, Ints) << 16);
+#endif
+}
 
 ALWAYS float sum_of(Floats x) {
     float total = 0;
