@@ -120,18 +120,13 @@ class GrpoRun:
         self.prompts = fitting_prompts(checkpoint.template, usable, self.engine.context, config.max_tokens)
         self.unusable, self.too_long = len(prompts) - len(usable), len(usable) - len(self.prompts)
 
-    def refresh(self) -> None:
-        """What samples takes over what was learned."""
-        self.trainer.refresh(self.policy)
-        self.engine.swap(self.policy)
-
     def iterate(self, iteration: int) -> tuple[GroupRollouts, dict[str, float]]:
         """One iteration; figures are means over its answers, actions or groups."""
         started = time.monotonic()
         rollouts = self._collect(iteration)
         collected = time.monotonic()
         reports = self._update(rollouts, iteration)
-        self.refresh()
+        self.trainer.refresh(self.policy)
         groups = rollouts.scores.view(-1, self.config.answers)
         lengths = rollouts.mask.sum(-1)
         actions = sum(r.figures["actions"] * r.weight for r in reports)
@@ -240,7 +235,7 @@ def run(
     grpo = GrpoRun(config, start, reward, prompts, seed, world or World())
     state, trainers = out / STATE_FOLDER, {"policy": grpo.trainer}
     saved = load_state(state, trainers) or {}
-    grpo.refresh()
+    grpo.trainer.refresh(grpo.policy)
     curve: list[dict[str, float]] = list(saved.get("curve", []))
     with progress.stage("grpo", config.iterations, prompts=len(grpo.prompts), method=config.method) as stage:
         if grpo.unusable:

@@ -170,9 +170,8 @@ class PpoRun:
         return {"policy": self.policy_trainer, **alone}
 
     def refresh(self) -> None:
-        """What samples and what gives values take over what was learned."""
+        """What samples and what gives values take over what was learned, where training shards it."""
         self.policy_trainer.refresh(self.policy)
-        self.engine.swap(self.policy)
         if self.value_trainer and isinstance(self.value_model, ScoringModel):
             self.value_trainer.refresh(self.value_model)
 

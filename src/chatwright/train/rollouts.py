@@ -110,7 +110,9 @@ def draw_answers(
 
     Those of the policy are the sampler's own: the answers were drawn with them and nothing else. They are float32 and
     equal the training forward to 1e-5 (tested); one in bfloat16 is off by its rounding, which the update reports.
+    The policy has learned since the last answers, in place: the engine takes its weights anew.
     """
+    engine.swap(engine.model)
     completions = sample_answers(engine, prompts, config, seeds)
     examples = [
         Example((*p, *c.tokens), [0.0] * len(p) + [1.0] * len(c.tokens))
