@@ -280,6 +280,14 @@ def test_impossible_prompts_are_refused(tokens: tuple[int, ...]) -> None:
         make_engine().submit(Request(tokens))
 
 
+def test_a_list_with_an_impossible_request_leaves_nothing_behind() -> None:
+    engine = make_engine()
+    with pytest.raises(InputError):
+        engine.generate([*make_requests(3), Request((1, 10_000))])
+    assert {s.finish_reason for s in engine.step()} == {"cancelled"}
+    assert not engine.busy
+
+
 def test_a_crowd_of_long_prompts_is_read_in_several_passes(monkeypatch: pytest.MonkeyPatch) -> None:
     from chatwright.engine import schedule
 

@@ -259,7 +259,14 @@ class Engine:
         The longest prompts are read first, so that prompts of a length share a pass and the batch with little padding.
         """
         longest_first = sorted(range(len(requests)), key=lambda i: -len(requests[i].tokens))
-        submitted = {i: self.submit(requests[i], text=False) for i in longest_first}
+        submitted: dict[int, int] = {}
+        try:
+            for i in longest_first:
+                submitted[i] = self.submit(requests[i], text=False)
+        except InputError:  # none of them, rather than some that nobody waits for
+            for handle in submitted.values():
+                self.cancel(handle)
+            raise
         handles = [submitted[i] for i in range(len(requests))]
         tokens: dict[int, list[int]] = {h: [] for h in handles}
         logprobs: dict[int, list[float]] = {h: [] for h in handles}

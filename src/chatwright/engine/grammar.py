@@ -121,7 +121,9 @@ def without_specials(tokenizer_json: str) -> str:
     for added in tokenizer["added_tokens"]:
         if added["special"]:
             spelled = f"<{secret}-{added['id']}>"
-            if isinstance(vocab, dict) and added["content"] in vocab:
+            if isinstance(vocab, list) and added["id"] < len(vocab):  # a unigram model: pairs of token and score
+                vocab[added["id"]][0] = spelled
+            elif isinstance(vocab, dict) and added["content"] in vocab:
                 vocab[spelled] = vocab.pop(added["content"])
             added["content"] = spelled
     tokenizer["post_processor"] = None  # it names special tokens, and nothing is encoded with them here

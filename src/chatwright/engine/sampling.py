@@ -67,7 +67,7 @@ def _cut(logprobs_BV: Tensor, top_k_B: Tensor, top_p_B: Tensor) -> Tensor:
 
 def model_logprobs(logits_BV: Tensor, tokens_B: Tensor) -> Tensor:
     """Log-probability of each row's token under the model's own distribution, B."""
-    return logits_BV.gather(-1, tokens_B[:, None])[:, 0] - logits_BV.logsumexp(-1)
+    return logits_BV.log_softmax(-1).gather(-1, tokens_B[:, None])[:, 0]
 
 
 def alternatives(logits_V: Tensor, count: int) -> tuple[tuple[int, float], ...]:
