@@ -51,7 +51,7 @@ def requests(adapters: tuple[str, ...], count: int) -> list[Request]:
 def test_mixed_adapters_answer_like_merged_models(tmp_path: Path) -> None:
     """The same prompts under different adapters: nothing is shared between them, whoever is in the batch."""
     alone = {"": make(1)}
-    engine = make(5)
+    engine = make(9)
     for seed, name in enumerate(("poet", "cook")):
         alone[name] = make(1, trained_adapter(tmp_path / name, seed))
         engine.add_adapter(name, tmp_path / name)

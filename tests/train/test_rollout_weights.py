@@ -22,7 +22,7 @@ from chatwright.train import grpo, ppo
 class CopyingRunner(TorchRunner):
     """Computes with what the weights were when it was last told of them."""
 
-    def __init__(self, model: Decoder, slots: int, context: int) -> None:
+    def __init__(self, model: Decoder, slots: int, context: int, *_: object) -> None:
         super().__init__(copy.deepcopy(model), slots, context)
 
     def load(self, model: Decoder) -> None:

@@ -80,9 +80,18 @@ def _refuse_unknown(folder: Path, config: dict[str, Any]) -> None:
 class AdaptedLinear(nn.Module):
     """A linear layer whose weights belong to somebody else, and an adapter over it."""
 
-    def __init__(self, base: nn.Module, a: Tensor, b: Tensor, scale: float) -> None:
+    def __init__(self, base: Linear, a: Tensor, b: Tensor, scale: float) -> None:
         super().__init__()
         self.base, self.a, self.b, self.scale = base, a, b, scale
+
+    @property
+    def weight(self) -> Tensor:
+        """Of the linear layer that computes the same as this one."""
+        return self.base.weight + self.scale * (self.b @ self.a)
+
+    @property
+    def bias(self) -> Tensor | None:
+        return self.base.bias
 
     def forward(self, input: Tensor) -> Tensor:
         low = F.linear(input, self.a.to(input.dtype))

@@ -37,6 +37,15 @@ class LoraLinear(nn.Module):
         self.scale = config.alpha / config.rank
         self.active = True
 
+    @property
+    def weight(self) -> Tensor:
+        """Of the linear layer that computes the same as this one."""
+        return self.base.weight + self.scale * (self.lora_b @ self.lora_a) if self.active else self.base.weight
+
+    @property
+    def bias(self) -> Tensor | None:
+        return self.base.bias
+
     def forward(self, input: Tensor) -> Tensor:
         out = self.base(input)
         if not self.active:

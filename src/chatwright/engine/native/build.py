@@ -90,7 +90,7 @@ class Shape(ctypes.Structure):
 def _declared(made: ctypes.CDLL) -> ctypes.CDLL:
     """Argument types, so that pointers are passed whole."""
     pointer, whole = ctypes.c_void_p, ctypes.c_int
-    made.model_new.restype, made.model_new.argtypes = pointer, [ctypes.POINTER(Shape)]
+    made.model_new.restype, made.model_new.argtypes = pointer, [ctypes.POINTER(Shape), pointer]
     made.model_free.restype, made.model_free.argtypes = None, [pointer]
     made.model_set.restype, made.model_set.argtypes = None, [pointer, whole, whole, pointer]
     made.model_forward.restype = None

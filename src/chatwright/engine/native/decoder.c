@@ -22,8 +22,9 @@ typedef struct {
     Matrix qkv, out, gate_up, down;
 } Layer;
 
-typedef struct {
+typedef struct Model {
     Shape shape;
+    struct Model *owner; /* of crew, cache and rows; itself, or the model that this one is a variant of */
     Crew *crew;
     Layer *layers;
     Matrix head;
@@ -76,9 +77,12 @@ static void rows_new(Model *model) {
     model->scales = room(4 * rows * widest / GROUP);
 }
 
-Model *model_new(const Shape *given) {
+/* A new model, or with `owner` another set of weights that works with that model's threads, rows and cache. */
+Model *model_new(const Shape *given, Model *owner) {
     Model *model = calloc(1, sizeof *model);
     Shape s = model->shape = *given;
+    if (owner) *model = *owner;
+    model->owner = owner ? owner : model;
     int unit = LANES * CHUNK / 2;
     model->attention = s.heads * s.head_width;
     model->qkv_width = (s.heads + 2 * s.kv_heads) * s.head_width;
@@ -102,6 +106,7 @@ Model *model_new(const Shape *given) {
     model->item = s.format == F32 ? 4 : 2;
     model->keys_each = model->item * ((s.context + LANES - 1) / LANES * LANES) * s.head_width + APART;
     model->values_each = model->item * s.context * s.head_width + APART;
+    if (owner) return model;
     size_t each = (size_t)s.slots * s.layers * s.kv_heads;
     model->keys = wide_room(each * model->keys_each);
     model->values = wide_room(each * model->values_each);
@@ -111,16 +116,18 @@ Model *model_new(const Shape *given) {
 }
 
 void model_free(Model *model) {
-    dismiss(model->crew);
+    int owns = model->owner == model;
+    if (owns) dismiss(model->crew);
     for (Layer *layer = model->layers; layer < model->layers + model->shape.layers; layer++) {
         void *parts[] = {layer->input_norm, layer->post_norm, layer->q_norm, layer->k_norm, layer->bias,
                          layer->qkv.data, layer->out.data, layer->gate_up.data, layer->down.data};
         for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) free(parts[i]);
     }
-    void *parts[] = {model->layers, model->head.data, model->embedding, model->final_norm, model->rope, model->keys,
-                     model->values, model->x, model->normed, model->qkv, model->attended, model->activated,
-                     model->prepared, model->scales, model};
-    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) free(parts[i]);
+    void *shared[] = {model->keys, model->values, model->x, model->normed, model->qkv, model->attended,
+                      model->activated, model->prepared, model->scales};
+    for (size_t i = 0; i < sizeof shared / sizeof *shared && owns; i++) free(shared[i]);
+    void *own[] = {model->layers, model->head.data, model->embedding, model->final_norm, model->rope, model};
+    for (size_t i = 0; i < sizeof own / sizeof *own; i++) free(own[i]);
 }
 
 /* -- Weights ---------------------------------------------------------------------------------------------------------- */
