@@ -151,12 +151,16 @@ def checked(model: type[B], body: Mapping[str, Any], not_offered: Mapping[str, t
 _TYPES = frozenset({"str", "int", "float", "bool", "dict", "list", "none"})
 
 
+def _said(part: str) -> bool:
+    """Whether a caller wrote this part of a path: where a value may be of several types, pydantic adds their names."""
+    return not (part in _TYPES or "[" in part or part[:1].isupper() or part.startswith("constrained-"))
+
+
 def complaint(error: ValidationError) -> ApiError:
     """The first thing that is wrong, by the name of its parameter."""
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-    # Where a value may be of several types, pydantic puts the type's name into the path; no caller wrote that.
     parts = [str(part) for part in first["loc"]]
-    where = ".".join(part for part in parts if part not in _TYPES and "[" not in part and not part[:1].isupper())
+    where = ".".join(part for part in parts if _said(part))
     words = first["msg"][:1].lower() + first["msg"][1:]
     code = "missing_required_parameter" if first["type"] == "missing" else "invalid_value"
     return ApiError(400, f"{where}: {words}", code, where or None)
