@@ -102,8 +102,12 @@ def test_models_are_found_by_id_name_and_alias(gateway: Running) -> None:
         ({"logit_bias": {"5": 101}}, 400, "invalid_value", "logit_bias.5"),
         ({"presence_penalty": 3}, 400, "invalid_value", "presence_penalty"),
         ({"metadata": {"a": 1}}, 400, "invalid_value", "metadata.a"),
-        ({"messages": [{"role": "tool", "content": "x", "tool_call_id": "call_1"}]}, 400, "invalid_value",
-         "messages.0.tool_call_id"),
+        (
+            {"messages": [{"role": "tool", "content": "x", "tool_call_id": "call_1"}]},
+            400,
+            "invalid_value",
+            "messages.0.tool_call_id",
+        ),
         ({"temperature": -1}, 400, "invalid_value", "temperature"),
         ({"temperature": "0.5"}, 400, "invalid_value", "temperature"),
         ({"top_p": 1.5}, 400, "invalid_value", "top_p"),
@@ -159,7 +163,7 @@ def test_a_body_too_large_is_refused_announced_or_not(gateway: Running) -> None:
 def test_unknown_paths_and_methods_answer_in_the_same_shape(gateway: Running) -> None:
     assert error_of(gateway.client.get("/v1/nothing"), 404)["code"] == "not_found"
     assert error_of(gateway.client.get("/v1/models/nobody/at/all"), 404)["code"] == "model_not_found"
-    assert error_of(gateway.client.get("/v1/chat/completions"), 405)
+    assert error_of(gateway.client.get("/v1/feedback"), 405)
     assert error_of(gateway.client.get("/assets/../../secret"), 404)
 
 

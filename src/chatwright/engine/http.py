@@ -23,8 +23,9 @@ T = TypeVar("T")
 def error_response(error: ApiError) -> JSONResponse:
     """Clients retry 409, 429 and every 5xx by themselves unless told otherwise."""
     told = {"x-should-retry": str(error.retry).lower()} if error.status >= 409 else {}
-    waits = {"Retry-After": "1"} if error.retry else {}
-    return JSONResponse(error.body(), status_code=error.status, headers=told | waits | error.headers)
+    waits = {"retry-after": "1"} if error.retry else {}
+    given = {name.lower(): value for name, value in error.headers.items()}
+    return JSONResponse(error.body(), status_code=error.status, headers=told | waits | given)
 
 
 def install_error_bodies(app: FastAPI) -> None:
