@@ -2,7 +2,8 @@
 
 Prompt tokens are the UTF-8 bytes of the last message; the answer is that text with "You said: " before it, one
 token per character. Words steer it: "slow" waits between steps, "forever" never ends, "crash" ends the process and
-"break" raises inside a step, both after ten tokens; "roll" says its seed, "parameters" what it was asked.
+"break" raises inside a step, both after ten tokens; "roll" says its seed, "parameters" (in one token) what it
+was asked.
 
 A message {"script": [...]} is said token by token; a token is text, or {"hex": ...} for bytes. A `schema` is answered
 with the smallest value that fits. Every step offers its token and "?" as alternatives. A prompt that begins as the one
@@ -45,11 +46,11 @@ class ScriptedTokenizer:
 
     def encode(self, text: str) -> list[int]:
         if text.startswith('{"script"'):
-            self.scripts.append([self._piece(piece) for piece in json.loads(text)["script"]])
+            self.scripts.append([self.piece(piece) for piece in json.loads(text)["script"]])
             text = f"#{len(self.scripts) - 1}"
         return list(text.encode())
 
-    def _piece(self, piece: str | dict[str, str]) -> int:
+    def piece(self, piece: str | dict[str, str]) -> int:
         self.pieces.append(piece.encode() if isinstance(piece, str) else bytes.fromhex(piece["hex"]))
         return FIRST_PIECE + len(self.pieces) - 1
 
@@ -122,7 +123,7 @@ class ScriptedEngine:
         if request.sampling.schema:
             return iter([*map(ord, json.dumps(smallest(json.loads(request.sampling.schema))))])
         if "parameters" in said:
-            return iter([*map(ord, json.dumps(dataclasses.asdict(request.sampling)))])
+            return iter([self.tokenizer.piece(json.dumps(dataclasses.asdict(request.sampling)))])
         if "roll" in said:
             return iter([*map(ord, f"seed {request.sampling.seed}")])
         return iter([*map(ord, f"You said: {said}")])

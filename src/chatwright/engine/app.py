@@ -114,7 +114,6 @@ def _add_state(app: FastAPI, face: EngineFace) -> None:
     @app.get("/metrics", include_in_schema=False)
     async def measured() -> Response:
         ready = worker.state == "ready"
-        face.metrics.version(worker.engine.id if ready else "")
         return Response(face.metrics.text(worker.load, worker.engine.waiting if ready else 0), media_type=METRICS_TYPE)
 
     @app.get("/v1/models", **described(ModelList))

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any, TypeVar
 
 from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -48,6 +49,13 @@ def install_error_bodies(app: FastAPI) -> None:
     async def unforeseen(_: Request, __: Exception) -> JSONResponse:
         return error_response(ApiError(500, "something went wrong inside the server", "internal_error"))
 
+    async def parameters(_: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, RequestValidationError)
+        first = error.errors()[0]
+        name = str(first["loc"][-1])
+        return error_response(ApiError(400, f"{name}: {first['msg'].lower()}", "invalid_value", name))
+
+    app.add_exception_handler(RequestValidationError, parameters)
     app.add_exception_handler(ApiError, known)
     app.add_exception_handler(ChatwrightError, mistake)
     app.add_exception_handler(HTTPException, framework)

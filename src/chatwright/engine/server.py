@@ -128,9 +128,13 @@ def main(arguments: Sequence[str] | None = None, load: Loader = load_engine) -> 
 
     name = args.name or args.model.name
     metrics = EngineMetrics(name)
-    worker = EngineWorker(
-        lambda: load(args.model, args.max_batch), limit=args.max_batch + args.max_queue, on_end=ended, watcher=metrics
-    )
+
+    def loaded() -> EngineLike:
+        engine = load(args.model, args.max_batch)
+        metrics.version(engine.id)
+        return engine
+
+    worker = EngineWorker(loaded, limit=args.max_batch + args.max_queue, on_end=ended, watcher=metrics)
     defaults = SamplingConfig.model_validate_json(args.sampling)
     app = create_engine_app(worker, metrics, name=name, defaults=defaults, fingerprint=fingerprint(args.model))
     server = uvicorn.Server(
