@@ -13,7 +13,9 @@ from typing import Any
 import httpx
 import pytest
 import schemathesis
+import schemathesis.specs.openapi.checks as documented
 from hypothesis import HealthCheck, Phase, given, settings
+from schemathesis.checks import not_a_server_error
 from tests.engine_server.servers import engine_server
 from tests.product.running import Running
 
@@ -49,10 +51,10 @@ def drive(client: httpx.Client) -> int:
 
 
 CHECKS = [
-    schemathesis.checks.not_a_server_error,
-    schemathesis.specs.openapi.checks.status_code_conformance,
-    schemathesis.specs.openapi.checks.content_type_conformance,
-    schemathesis.specs.openapi.checks.response_schema_conformance,
+    not_a_server_error,
+    documented.status_code_conformance,
+    documented.content_type_conformance,
+    documented.response_schema_conformance,
 ]
 
 

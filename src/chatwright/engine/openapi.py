@@ -14,13 +14,18 @@ _REF = "#/components/schemas/{model}"
 
 
 def described(
-    answer: type[BaseModel] | None, body: type[BaseModel] | None = None, *, stream: bool = False, status: int = 200
+    answer: type[BaseModel] | None, body: type[BaseModel] | None = None, *, stream: bool = False, media: str = ""
 ) -> dict[str, Any]:
-    """Arguments of a route (responses, openapi_extra) that say what it reads and answers."""
+    """Arguments of a route (responses, openapi_extra) that say what it reads and answers.
+
+    `media` is the type of an answer that is no JSON.
+    """
     content: dict[str, Any] = {"application/json": {"schema": _named(answer)}} if answer else {}
     if stream:
         content["text/event-stream"] = {"schema": {"type": "string"}}
-    responses: dict[int | str, dict[str, Any]] = {status: {"description": "The answer", "content": content}}
+    if media:
+        content[media] = {"schema": {"type": "string", "format": "binary"}}
+    responses: dict[int | str, dict[str, Any]] = {200: {"description": "The answer", "content": content}}
     refusal = {"description": "A refusal", "content": {"application/json": {"schema": _named(ErrorAnswer)}}}
     responses |= dict.fromkeys(ERRORS, refusal)
     extra = {"requestBody": {"required": True, "content": {"application/json": {"schema": _named(body)}}}}

@@ -87,7 +87,7 @@ def add_files(app: FastAPI, uploads: Uploads) -> None:
     async def retrieved(ident: str) -> dict[str, Any]:
         return shown(await known(ident))
 
-    @app.get("/v1/files/{ident}/content", response_class=FileResponse)
+    @app.get("/v1/files/{ident}/content", **described(None, media="application/octet-stream"))
     async def content(ident: str) -> FileResponse:
         row = await known(ident)
         return FileResponse(uploads.content(row.id), media_type="application/octet-stream", filename=row.filename)
