@@ -39,6 +39,7 @@ class ScriptedTokenizer:
     """Characters are tokens; scripts bring their own."""
 
     vocab_size = FIRST_PIECE + 1_000_000
+    special_ids = frozenset({END})
 
     def __init__(self) -> None:
         self.pieces: list[bytes] = []

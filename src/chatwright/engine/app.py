@@ -34,6 +34,7 @@ from chatwright.engine.protocol.completions import prompts_of
 from chatwright.engine.protocol.documents import ChatCompletion, EmbeddingList, Model, ModelList, TextCompletion
 from chatwright.engine.replies import Reply, ReplyStream
 from chatwright.engine.worker import EngineLike, EngineWorker
+from chatwright.errors import InputError
 
 BODY_LIMIT = 1_000_000
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -61,7 +62,11 @@ class EngineFace:
         return {"id": engine.id, "object": "model", "created": 0, "owned_by": "chatwright", "metadata": about}
 
     async def answer(self, request: Request, asked: Asked, envelope: Envelope, *, stream: bool) -> Response:
-        reply = Reply(self.worker, asked.requests, asked.choices, asked.prompts)
+        try:
+            reply = Reply(self.worker, asked.requests, asked.choices, asked.prompts)
+        except InputError as error:
+            param = "response_format" if asked.requests[0].sampling.schema else None
+            raise ApiError(400, str(error), "invalid_value", param) from None
         headers = {"x-chatwright-dropped-turns": str(asked.dropped)} if asked.dropped else {}
         if stream:
             return ReplyStream(reply, envelope, headers)

@@ -93,4 +93,4 @@ def _requests(
 
 
 def _log(engine: EngineLike) -> TokenLog:
-    return TokenLog(engine.tokenizer.token_bytes, engine.template.stop_ids)
+    return TokenLog(engine.tokenizer.token_bytes, engine.template.stop_ids, engine.tokenizer.special_ids)

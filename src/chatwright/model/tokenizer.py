@@ -88,7 +88,7 @@ class Tokenizer:
         return ident
 
     def token_bytes(self, token: int) -> bytes:
-        """What one token adds to a text, which may be a part of a character."""
+        """The bytes of one token, which may be a part of a character; of a special token, how it is spelled."""
         spelled = self.backend.id_to_token(token) or ""
         if token in self.special_ids:
             return spelled.encode()

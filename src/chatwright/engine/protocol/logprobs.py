@@ -14,11 +14,19 @@ LEAST = -9999.0
 
 @dataclass(frozen=True, slots=True)
 class Logged:
-    """One token: its bytes, its log-probability under the model's own distribution, and the most likely ones."""
+    """One token: its bytes, its log-probability under the model's own distribution, and the most likely ones.
+
+    `shown` is False for a special token in the middle of an answer, which adds nothing to the text.
+    """
 
     bytes: bytes
     logprob: float
     top: tuple[tuple[bytes, float], ...]
+    shown: bool = True
+
+    @property
+    def length(self) -> int:
+        return len(self.bytes) if self.shown else 0
 
 
 class TokenLog:
@@ -27,8 +35,10 @@ class TokenLog:
     A token whose text lies behind a stop string is left out, as its text is; so is the token that ends an answer.
     """
 
-    def __init__(self, token_bytes: Callable[[int], bytes], ends: frozenset[int]) -> None:
-        self._bytes, self._ends = token_bytes, ends
+    def __init__(
+        self, token_bytes: Callable[[int], bytes], ends: frozenset[int], special: frozenset[int] = frozenset()
+    ) -> None:
+        self._bytes, self._ends, self._special = token_bytes, ends, special
         self._waiting: list[Logged] = []
         self._given = 0  # bytes of the tokens given out
         self._shown = 0  # bytes of text shown
@@ -38,7 +48,8 @@ class TokenLog:
         ended = step.finish_reason == "stop" and step.token in self._ends
         if not ended and step.finish_reason != "cancelled":
             top = tuple((self._bytes(token), logprob) for token, logprob in step.alternatives)
-            self._waiting.append(Logged(self._bytes(step.token), step.model_logprob, top))
+            shown = step.token not in self._special
+            self._waiting.append(Logged(self._bytes(step.token), step.model_logprob, top, shown))
         self._shown += len(step.text.encode())
         if ended or step.finish_reason in ("length", "cancelled"):
             given, self._waiting = self._waiting, []
@@ -46,12 +57,12 @@ class TokenLog:
         given = []
         while self._waiting and self._visible(self._waiting[0], last=step.finish_reason is not None):
             given.append(self._waiting.pop(0))
-            self._given += len(given[-1].bytes)
+            self._given += given[-1].length
         return given
 
     def _visible(self, row: Logged, *, last: bool) -> bool:
         """A token that a stop string cuts in the middle is given out with its first half."""
-        return self._given < self._shown if last else self._given + len(row.bytes) <= self._shown
+        return self._given < self._shown if last else self._given + row.length <= self._shown
 
 
 def token_text(raw: bytes) -> str:
@@ -78,7 +89,7 @@ def text_logprobs(rows: Sequence[Logged], top: int, offset: int) -> dict[str, An
     offsets = []
     for row in rows:
         offsets.append(offset)
-        offset += len(row.bytes.decode("utf-8", "ignore"))
+        offset += len(row.bytes.decode("utf-8", "ignore")) if row.shown else 0
     return {
         "tokens": [token_text(row.bytes) for row in rows],
         "token_logprobs": [max(LEAST, row.logprob) for row in rows],
