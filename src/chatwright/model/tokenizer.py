@@ -104,8 +104,12 @@ class Tokenizer:
     def _byte_level(self) -> bool:
         return b"ByteLevel" in self.backend.decoder.__getstate__() if self.backend.decoder else False
 
-    @cached_property
+    @property
     def special_ids(self) -> frozenset[int]:
+        return self._special_ids
+
+    @cached_property
+    def _special_ids(self) -> frozenset[int]:
         return frozenset(i for i, token in self.backend.get_added_tokens_decoder().items() if token.special)
 
     @property
