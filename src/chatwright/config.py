@@ -323,6 +323,9 @@ class ServeConfig(Section):
     port: int = Field(default=8600, ge=0, le=65_535)
     max_batch: int = Field(default=16, gt=0, description="requests one engine process answers at once")
     max_queue: int = Field(default=64, gt=0, description="requests that may wait before 429")
+    requests_per_minute: int = Field(default=0, ge=0, description="of one client; 0: as many as it likes")
+    key_env: str = Field(default="", description="environment variable with the key that /v1 asks for; empty: none")
+    database: str = Field(default="", description="URL of the database; empty: chatwright.db in the workspace")
     sampling: SamplingConfig = SamplingConfig()
 
 

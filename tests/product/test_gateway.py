@@ -53,7 +53,9 @@ def test_usage_comes_last_and_alone_where_it_is_asked_for(gateway: Running) -> N
     assert [frame["usage"] for frame in streamed[:-1]] == [None] * (len(streamed) - 1)
     assert streamed[-1]["choices"] == []
     assert streamed[-1]["usage"] == gateway.chat("hi").json()["usage"]
-    assert streamed[-1]["usage"] == {"prompt_tokens": 2, "completion_tokens": 13, "total_tokens": 15}
+    assert streamed[-1]["usage"] == {
+        "prompt_tokens": 2, "completion_tokens": 13, "total_tokens": 15, "prompt_tokens_details": {"cached_tokens": 2},
+    }  # fmt: skip
 
 
 def test_max_tokens_cuts_and_says_so(gateway: Running) -> None:
@@ -86,11 +88,26 @@ def test_models_are_found_by_id_name_and_alias(gateway: Running) -> None:
         ({"messages": [{"role": "user", "content": "\ud800"}]}, 400, "invalid_value", "messages.0.content"),
         ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, 400, "invalid_value", None),
         ({"messages": [{"role": "user", "content": "x" * 500}]}, 400, "context_length_exceeded", "messages"),
-        ({"n": 2}, 400, "unsupported_parameter", "n"),
-        ({"n": 1_000_000}, 400, "unsupported_parameter", "n"),
-        ({"tools": [{"type": "function"}]}, 400, "unsupported_parameter", "tools"),
-        ({"logprobs": True}, 400, "unsupported_parameter", "logprobs"),
-        ({"response_format": {"type": "json_object"}}, 400, "unsupported_parameter", "response_format"),
+        ({"n": 0}, 400, "invalid_value", "n"),
+        ({"n": 1_000_000}, 400, "invalid_value", "n"),
+        ({"tools": [{"type": "function"}]}, 400, "missing_required_parameter", "tools.0.function"),
+        ({"tool_choice": "required"}, 400, "invalid_value", "tool_choice"),
+        ({"top_logprobs": 3}, 400, "invalid_value", "top_logprobs"),
+        ({"logprobs": True, "top_logprobs": 21}, 400, "invalid_value", "top_logprobs"),
+        ({"response_format": {"type": "yaml"}}, 400, "invalid_value", "response_format.type"),
+        ({"response_format": {"type": "json_schema"}}, 400, "invalid_value", "response_format.json_schema"),
+        ({"functions": [{"name": "f"}]}, 400, "unsupported_parameter", "functions"),
+        ({"audio": {"voice": "x"}}, 400, "unsupported_parameter", "audio"),
+        ({"logit_bias": {"x": 1}}, 400, "invalid_value", "logit_bias"),
+        ({"logit_bias": {"5": 101}}, 400, "invalid_value", "logit_bias.5"),
+        ({"presence_penalty": 3}, 400, "invalid_value", "presence_penalty"),
+        ({"metadata": {"a": 1}}, 400, "invalid_value", "metadata.a"),
+        (
+            {"messages": [{"role": "tool", "content": "x", "tool_call_id": "call_1"}]},
+            400,
+            "invalid_value",
+            "messages.0.tool_call_id",
+        ),
         ({"temperature": -1}, 400, "invalid_value", "temperature"),
         ({"temperature": "0.5"}, 400, "invalid_value", "temperature"),
         ({"top_p": 1.5}, 400, "invalid_value", "top_p"),
@@ -146,7 +163,7 @@ def test_a_body_too_large_is_refused_announced_or_not(gateway: Running) -> None:
 def test_unknown_paths_and_methods_answer_in_the_same_shape(gateway: Running) -> None:
     assert error_of(gateway.client.get("/v1/nothing"), 404)["code"] == "not_found"
     assert error_of(gateway.client.get("/v1/models/nobody/at/all"), 404)["code"] == "model_not_found"
-    assert error_of(gateway.client.get("/v1/chat/completions"), 405)
+    assert error_of(gateway.client.get("/v1/feedback"), 405)
     assert error_of(gateway.client.get("/assets/../../secret"), 404)
 
 

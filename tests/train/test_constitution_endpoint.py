@@ -7,8 +7,10 @@ import math
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -79,8 +81,40 @@ def test_revisions_under_an_endpoint_equal_those_of_the_model_itself(url: str, m
     assert alone.manifest.figures["critic"] == Engine.load(model).id
 
 
-def test_an_endpoint_without_log_probabilities_is_read_by_its_letter(url: str, model: Path, tmp_path: Path) -> None:
-    """The engine server refuses `logprobs`; that is found out once and said."""
+@pytest.fixture
+def mute(url: str) -> Iterator[str]:
+    """The engine server behind one that refuses `logprobs`, as many endpoints do."""
+
+    class Mute(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.reply(httpx.get(url + self.path))
+
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            if "logprobs" in json.loads(body):
+                error = {"message": "logprobs is not offered", "type": "invalid_request_error", "code": None}
+                self.reply(httpx.Response(400, json={"error": error | {"param": "logprobs"}}))
+            else:
+                self.reply(httpx.post(url + self.path, content=body, timeout=60))
+
+        def reply(self, answer: httpx.Response) -> None:
+            self.send_response(answer.status_code)
+            self.send_header("Content-Length", str(len(answer.content)))
+            self.end_headers()
+            self.wfile.write(answer.content)
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Mute)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+def test_an_endpoint_without_log_probabilities_is_read_by_its_letter(mute: str, model: Path, tmp_path: Path) -> None:
+    """An endpoint that refuses `logprobs` is found out once, and that is said."""
     warnings: list[str] = []
 
     class Listening(Progress):
@@ -89,7 +123,7 @@ def test_an_endpoint_without_log_probabilities_is_read_by_its_letter(url: str, m
                 warnings.append(str(fields["text"]))
 
     hot = SamplingConfig(temperature=2.5, max_tokens=24)
-    with EndpointCritic(url, HASTY) as critic:
+    with EndpointCritic(mute, HASTY) as critic:
         assert critic.letters_from == "logprobs"
         asked = comparison_turns((user("Where?"),), "one", "two", small_constitution().principle("mill"))
         said = critic.write([asked], SamplingConfig(temperature=0, max_tokens=4), [1])[0].text

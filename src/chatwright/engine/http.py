@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any, TypeVar
 
 from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -21,7 +22,11 @@ T = TypeVar("T")
 
 
 def error_response(error: ApiError) -> JSONResponse:
-    return JSONResponse(error.body(), status_code=error.status, headers=error.headers)
+    """Clients retry 409, 429 and every 5xx by themselves unless told otherwise."""
+    told = {"x-should-retry": str(error.retry).lower()} if error.status >= 409 else {}
+    waits = {"retry-after": "1"} if error.retry else {}
+    given = {name.lower(): value for name, value in error.headers.items()}
+    return JSONResponse(error.body(), status_code=error.status, headers=told | waits | given)
 
 
 def install_error_bodies(app: FastAPI) -> None:
@@ -44,6 +49,13 @@ def install_error_bodies(app: FastAPI) -> None:
     async def unforeseen(_: Request, __: Exception) -> JSONResponse:
         return error_response(ApiError(500, "something went wrong inside the server", "internal_error"))
 
+    async def parameters(_: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, RequestValidationError)
+        first = error.errors()[0]
+        name = str(first["loc"][-1])
+        return error_response(ApiError(400, f"{name}: {first['msg'].lower()}", "invalid_value", name))
+
+    app.add_exception_handler(RequestValidationError, parameters)
     app.add_exception_handler(ApiError, known)
     app.add_exception_handler(ChatwrightError, mistake)
     app.add_exception_handler(HTTPException, framework)
@@ -100,18 +112,22 @@ def is_loopback_host(header: str) -> bool:
 
 
 class BodyLimit:
-    """Refuses a request body above `limit` bytes, whether its length is announced or it arrives in pieces."""
+    """Refuses a request body above `limit` bytes, whether its length is announced or it arrives in pieces.
 
-    def __init__(self, app: ASGIApp, limit: int) -> None:
-        self.app, self.limit = app, limit
+    `larger` gives some paths a limit of their own.
+    """
+
+    def __init__(self, app: ASGIApp, limit: int, larger: Mapping[str, int] | None = None) -> None:
+        self.app, self._limit, self._larger = app, limit, larger or {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        refusal = ApiError(413, f"the request body is larger than {self.limit:,} bytes", "request_too_large")
+        limit = self._larger.get(scope["path"], self._limit)
+        refusal = ApiError(413, f"the request body is larger than {limit:,} bytes", "request_too_large")
         announced = dict(scope["headers"]).get(b"content-length", b"0")
-        if announced.isdigit() and int(announced) > self.limit:
+        if announced.isdigit() and int(announced) > limit:
             await error_response(refusal)(scope, receive, send)
             return
         received = 0
@@ -120,7 +136,7 @@ class BodyLimit:
             nonlocal received
             message = await receive()
             received += len(message.get("body", b""))
-            if received > self.limit:
+            if received > limit:
                 raise refusal
             return message
 

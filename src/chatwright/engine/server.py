@@ -10,44 +10,25 @@ answers are never logged.
 from __future__ import annotations
 
 import argparse
-import asyncio
+import hashlib
 import json
 import os
-import secrets
 import signal
 import socket
 import sys
 import threading
-import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import uvicorn
-from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse, Response, StreamingResponse
-from starlette.types import Receive, Scope, Send
 
 from chatwright.config import SamplingConfig
-from chatwright.engine.http import (
-    STREAM_HEADERS,
-    BodyLimit,
-    Envelope,
-    LoopbackNames,
-    install_error_bodies,
-    unless_disconnected,
-)
-from chatwright.engine.protocol import DONE, ApiError, ChatRequest, parse_chat, parse_json, sse
-from chatwright.engine.protocol import Envelope as AnswerEnvelope
-from chatwright.engine.request import Request as EngineRequest
-from chatwright.engine.request import SamplingParams
-from chatwright.engine.worker import EngineLike, EngineWorker, Generation
-from chatwright.errors import ChatwrightError, InputError
+from chatwright.engine.app import create_engine_app
+from chatwright.engine.metrics import EngineMetrics
+from chatwright.engine.worker import EngineLike, EngineWorker
+from chatwright.errors import ChatwrightError
 from chatwright.machine import prepare_process, use_threads
 
-BODY_LIMIT = 1_000_000
-PING_SECONDS = 15.0
 DRAIN_SECONDS = 30
 BACKLOG = 128
 SMALL_MODEL = 20_000_000
@@ -66,134 +47,17 @@ def load_engine(path: Path, max_batch: int) -> EngineLike:
     return engine
 
 
-def create_engine_app(worker: EngineWorker, *, name: str, defaults: SamplingConfig) -> FastAPI:
-    """The HTTP face of one engine; it answers to the engine's id and to `name`."""
-
-    @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        worker.start()
-        yield
-        worker.stop()
-
-    app = FastAPI(title="Chatwright engine", lifespan=lifespan, docs_url=None, redoc_url=None)
-    install_error_bodies(app)
-    app.add_middleware(BodyLimit, limit=BODY_LIMIT)
-    app.add_middleware(LoopbackNames)
-    app.add_middleware(Envelope)
-
-    @app.get("/healthz")
-    async def healthz() -> JSONResponse:
-        status = 200 if worker.state == "ready" else 503
-        return JSONResponse({"status": worker.state, "requests": worker.load}, status_code=status)
-
-    @app.get("/v1/models")
-    async def models() -> dict[str, Any]:
-        return {"object": "list", "data": [_model(worker.engine, name)]}
-
-    @app.get("/v1/models/{ident:path}")
-    async def model(ident: str) -> dict[str, Any]:
-        _check_model(ident, worker.engine, name)
-        return _model(worker.engine, name)
-
-    @app.post("/v1/chat/completions")
-    async def chat(request: Request) -> Response:
-        wanted = parse_chat(parse_json(await request.body()), defaults)
-        _check_model(wanted.model, worker.engine, name)
-        tokens, dropped = await asyncio.to_thread(encode, worker.engine, wanted)
-        room = worker.engine.context - len(tokens)
-        answer = AnswerEnvelope(
-            f"chatcmpl-{secrets.token_hex(12)}", int(time.time()), worker.engine.id, wanted.include_usage
-        )
-        generation = worker.submit(_engine_request(wanted, tokens, room))
-        headers = {"x-chatwright-dropped-turns": str(dropped)} if dropped else {}
-        if wanted.stream:
-            return _GenerationStream(generation, _frames(generation, answer, len(tokens)), headers)
-        whole = await unless_disconnected(request.receive, _whole(generation, answer, len(tokens)))
-        return JSONResponse(whole, headers=headers) if whole is not None else Response(status_code=499)
-
-    return app
-
-
-def encode(engine: EngineLike, wanted: ChatRequest) -> tuple[tuple[int, ...], int]:
-    """Prompt tokens and how many old turns were cut; raises ApiError where no room for an answer is left."""
-    try:
-        if wanted.truncation == "auto":
-            tokens, dropped = engine.encode_cut(wanted.messages, min(wanted.max_tokens, engine.context // 2))
-        else:
-            tokens, dropped = engine.encode(wanted.messages), 0
-    except InputError as error:
-        raise ApiError(400, str(error), "context_length_exceeded", "messages") from None
-    if len(tokens) >= engine.context:
-        message = f"the messages take {len(tokens)} tokens, but the model reads at most {engine.context}; shorten them"
-        raise ApiError(400, message, "context_length_exceeded", "messages")
-    return tokens, dropped
-
-
-def _engine_request(wanted: ChatRequest, tokens: tuple[int, ...], room: int) -> EngineRequest:
-    """A budget larger than the room that is left in the context is cut to that room."""
-    sampling = SamplingParams(
-        max_tokens=min(wanted.max_tokens, room), temperature=wanted.temperature, top_k=wanted.top_k,
-        top_p=wanted.top_p, seed=wanted.seed, stop=wanted.stop,
-    )  # fmt: skip
-    return EngineRequest(tokens, sampling)
-
-
-def _model(engine: EngineLike, name: str) -> dict[str, Any]:
-    about = {"name": name, "context": engine.context}
-    return {"id": engine.id, "object": "model", "created": 0, "owned_by": "chatwright", "metadata": about}
-
-
-def _check_model(wanted: str, engine: EngineLike, name: str) -> None:
-    if wanted not in (engine.id, name):
-        raise ApiError(404, f"there is no model {wanted!r} here; this is {engine.id!r}", "model_not_found", "model")
-
-
-async def _whole(generation: Generation, answer: AnswerEnvelope, prompt_tokens: int) -> dict[str, Any]:
-    text, count, reason = "", 0, None
-    try:
-        while reason is None:
-            if (step := await generation.next(PING_SECONDS)) is not None:
-                text, count, reason = text + step.text, count + 1, step.finish_reason
-    finally:
-        generation.close()
-    return answer.whole(text, reason, prompt_tokens, count)
-
-
-async def _frames(generation: Generation, answer: AnswerEnvelope, prompt_tokens: int) -> AsyncIterator[bytes]:
-    """The stream: role first, text as it becomes visible, one finish, usage where asked for, always [DONE].
-
-    A comment goes out where nothing else does for a while: a queued request must not look dead to proxies.
-    """
-    yield sse(answer.chunk({"role": "assistant", "content": ""}))
-    count, reason = 0, None
-    try:
-        while reason is None:
-            if (step := await generation.next(PING_SECONDS)) is None:
-                yield b": waiting\n\n"
-                continue
-            count, reason = count + 1, step.finish_reason
-            if step.text:
-                yield sse(answer.chunk({"content": step.text}))
-        yield sse(answer.chunk({}, reason))
-        if answer.include_usage:
-            yield sse(answer.usage_chunk(prompt_tokens, count))
-    except ApiError as error:
-        yield sse(error.body())
-    yield DONE
-
-
-class _GenerationStream(StreamingResponse):
-    """A stream that takes its generation out of the engine however it ends."""
-
-    def __init__(self, generation: Generation, frames: AsyncIterator[bytes], headers: dict[str, str]) -> None:
-        super().__init__(frames, media_type="text/event-stream", headers=STREAM_HEADERS | headers)
-        self._generation = generation
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            await super().__call__(scope, receive, send)
-        finally:
-            self._generation.close()
+def fingerprint(path: Path) -> str:
+    """A mark of the weights in a folder: other weights, other mark. Of the folder's name where it holds none."""
+    digest = hashlib.sha256()
+    files = sorted(path.glob("*.safetensors"))
+    for file in files:
+        with file.open("rb") as handle:
+            while block := handle.read(1 << 20):
+                digest.update(block)
+    if not files:
+        digest.update(path.name.encode())
+    return f"fp_{digest.hexdigest()[:12]}"
 
 
 def bind(args: argparse.Namespace) -> socket.socket:
@@ -262,9 +126,17 @@ def main(arguments: Sequence[str] | None = None, load: Loader = load_engine) -> 
         failure.append(error)
         server.should_exit = True
 
-    worker = EngineWorker(lambda: load(args.model, args.max_batch), limit=args.max_batch + args.max_queue, on_end=ended)
+    name = args.name or args.model.name
+    metrics = EngineMetrics(name)
+
+    def loaded() -> EngineLike:
+        engine = load(args.model, args.max_batch)
+        metrics.version(engine.id)
+        return engine
+
+    worker = EngineWorker(loaded, limit=args.max_batch + args.max_queue, on_end=ended, watcher=metrics)
     defaults = SamplingConfig.model_validate_json(args.sampling)
-    app = create_engine_app(worker, name=args.name or args.model.name, defaults=defaults)
+    app = create_engine_app(worker, metrics, name=name, defaults=defaults, fingerprint=fingerprint(args.model))
     server = uvicorn.Server(
         uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=DRAIN_SECONDS)
     )

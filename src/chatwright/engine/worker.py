@@ -8,14 +8,31 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
+from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TypeVar
 
 from chatwright.engine.protocol import ApiError
 from chatwright.engine.request import Request, SamplingParams, Step
 from chatwright.records import Message
 
 State = Literal["loading", "ready", "failed", "stopped"]
+T = TypeVar("T")
+
+
+class TokenizerLike(Protocol):
+    @property
+    def vocab_size(self) -> int: ...
+    @property
+    def special_ids(self) -> frozenset[int]: ...
+    def encode(self, text: str) -> list[int]: ...
+    def token_bytes(self, token: int) -> bytes: ...
+
+
+class TemplateLike(Protocol):
+    stop_ids: frozenset[int]
+    begin: tuple[int, ...]
 
 
 class EngineLike(Protocol):
@@ -27,6 +44,13 @@ class EngineLike(Protocol):
     def context(self) -> int: ...
     @property
     def busy(self) -> bool: ...
+    @property
+    def waiting(self) -> int: ...
+    @property
+    def tokenizer(self) -> TokenizerLike: ...
+    @property
+    def template(self) -> TemplateLike: ...
+    def embed(self, texts: Sequence[Sequence[int]]) -> Sequence[Sequence[float]]: ...
     def encode(self, messages: Sequence[Message]) -> tuple[int, ...]: ...
     def encode_cut(self, messages: Sequence[Message], room: int) -> tuple[tuple[int, ...], int]: ...
     def submit(self, request: Request) -> int: ...
@@ -34,13 +58,26 @@ class EngineLike(Protocol):
     def step(self) -> list[Step]: ...
 
 
-class Generation:
-    """One running request: await its steps with `next`; `close` takes it out of the engine unless it is finished."""
+class Watcher(Protocol):
+    """Hears what becomes of every request, on the event loop; `now` is monotonic."""
 
-    def __init__(self, worker: EngineWorker, handle: int) -> None:
-        self._worker, self._handle = worker, handle
+    def started(self, generation: Generation, now: float) -> None: ...
+    def stepped(self, generation: Generation, step: Step, now: float) -> None: ...
+    def aborted(self, generation: Generation, now: float) -> None: ...
+
+
+class Generation:
+    """One running request: await its steps with `next`; `close` takes it out of the engine unless it is finished.
+
+    `submitted` and `last` (when its newest token came) are monotonic seconds.
+    """
+
+    def __init__(self, worker: EngineWorker, handle: int, prompt_tokens: int) -> None:
+        self._worker, self._handle, self.prompt_tokens = worker, handle, prompt_tokens
         self._steps: asyncio.Queue[Step | ApiError] = asyncio.Queue()
-        self._finished = False
+        self.finished = False
+        self.submitted = time.monotonic()
+        self.last: float | None = None
 
     async def next(self, patience: float) -> Step | None:
         """The next step; None where none came within `patience` seconds. Raises what ended the engine."""
@@ -53,17 +90,15 @@ class Generation:
         else:
             step = self._steps.get_nowait()
         if isinstance(step, ApiError):
-            self._finished = True
             raise step
-        self._finished = step.finish_reason is not None
         return step
 
     def put(self, step: Step | ApiError) -> None:
+        self.finished = isinstance(step, ApiError) or step.finish_reason is not None
         self._steps.put_nowait(step)
 
     def close(self) -> None:
-        self._worker.forget(self._handle, cancel=not self._finished)
-        self._finished = True
+        self._worker.forget(self._handle)
 
 
 class EngineWorker:
@@ -73,8 +108,13 @@ class EngineWorker:
     thread when it ends by itself, with the error, so that the process can leave and be restarted.
     """
 
-    def __init__(self, load: Callable[[], EngineLike], *, limit: int, on_end: Callable[[Exception], None]) -> None:
-        self._load, self._limit, self._on_end = load, limit, on_end
+    def __init__(
+        self, load: Callable[[], EngineLike], *, limit: int, on_end: Callable[[Exception], None],
+        watcher: Watcher | None = None,
+    ) -> None:  # fmt: skip
+        self._load, self._limit, self._on_end, self._watcher = load, limit, on_end, watcher
+        self._unread: deque[Generation] = deque()
+        self._jobs: deque[Callable[[EngineLike], None]] = deque()
         self._engine: EngineLike | None = None
         self._running: dict[int, Generation] = {}
         self._wake = threading.Condition()
@@ -113,14 +153,47 @@ class EngineWorker:
                 headers={"Retry-After": "1"},
             )  # fmt: skip
         handle = engine.submit(request)
-        generation = self._running[handle] = Generation(self, handle)
+        generation = self._running[handle] = Generation(self, handle, len(request.tokens))
+        self._unread.append(generation)
         self._notify()
         return generation
 
-    def forget(self, handle: int, *, cancel: bool) -> None:
-        if self._running.pop(handle, None) is not None and cancel and self._engine is not None:
-            self._engine.cancel(handle)
-            self._notify()
+    async def run(self, work: Callable[[EngineLike], T]) -> T:
+        """The result of `work`, which runs in the engine's thread between two steps."""
+        loop = asyncio.get_running_loop()
+        result: asyncio.Future[T] = loop.create_future()
+        assert self.engine is not None
+
+        def settle(value: T | None, error: Exception | None) -> None:
+            if result.done():
+                return
+            if error is not None:
+                result.set_exception(error)
+            else:
+                result.set_result(value)  # type: ignore[arg-type]  # None only where T allows it
+
+        def job(engine: EngineLike) -> None:
+            try:
+                value, error = work(engine), None
+            except Exception as raised:
+                value, error = None, raised
+            self._call(settle, value, error)
+
+        self._jobs.append(job)
+        self._notify()
+        return await result
+
+    def forget(self, handle: int) -> None:
+        """Takes a request out of the engine unless it has come to its end; once more is harmless."""
+        generation = self._running.pop(handle, None)
+        if generation is None or generation.finished or self._engine is None:
+            return
+        self._engine.cancel(handle)
+        if generation in self._unread:
+            self._unread.remove(generation)
+        if self._watcher is not None:
+            self._watcher.aborted(generation, time.monotonic())
+        self._notify()
 
     def _notify(self) -> None:
         with self._wake:
@@ -132,9 +205,11 @@ class EngineWorker:
             warm_up(engine)
             self._engine, self.state = engine, "ready"
             while self._wait_for_work(engine):
-                steps = engine.step()
-                if steps:
-                    self._call(self._deliver, steps)
+                while self._jobs:
+                    self._jobs.popleft()(engine)
+                steps = engine.step() if engine.busy else []
+                if steps or self._unread:
+                    self._call(self._deliver, steps, engine.waiting)
             self.state = "stopped"
         except Exception as error:  # the thread's last act: whatever ended it is told to everyone who waits
             self.state = "failed"
@@ -143,7 +218,7 @@ class EngineWorker:
 
     def _wait_for_work(self, engine: EngineLike) -> bool:
         with self._wake:
-            while not self._stopping and not engine.busy:
+            while not self._stopping and not engine.busy and not self._jobs:
                 self._wake.wait()
             return not self._stopping
 
@@ -152,10 +227,19 @@ class EngineWorker:
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(function, *arguments)
 
-    def _deliver(self, steps: list[Step]) -> None:
+    def _deliver(self, steps: list[Step], waiting: int) -> None:
+        """Requests are read in the order they came, so all but the last `waiting` have been begun."""
+        now = time.monotonic()
+        while len(self._unread) > waiting:
+            generation = self._unread.popleft()
+            if self._watcher is not None:
+                self._watcher.started(generation, now)
         for step in steps:
             if (generation := self._running.get(step.handle)) is not None:
                 generation.put(step)
+                if self._watcher is not None:
+                    self._watcher.stepped(generation, step, now)
+                generation.last = now
 
     def _fail(self) -> None:
         for generation in self._running.values():

@@ -6,6 +6,7 @@ through the template, by id.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -23,6 +24,16 @@ SPECIAL_TOKENS = (BOS, SYSTEM, USER, ASSISTANT, TOOL, END, PAD)
 
 # Words with a leading space, digits one by one (small models add better so), other signs, white space.
 SPLIT = r"""'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]|\s+(?!\S)|\s+"""
+
+
+def _byte_letters() -> dict[str, int]:
+    """The printable letter that stands for each byte in a byte-level vocabulary (GPT-2; Radford et al. 2019)."""
+    printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    others = (byte for byte in range(256) if byte not in printable)
+    return {chr(byte): byte for byte in printable} | {chr(256 + n): byte for n, byte in enumerate(others)}
+
+
+_BYTES = _byte_letters()
 
 
 class Tokenizer:
@@ -76,8 +87,29 @@ class Tokenizer:
             raise CheckpointError(f"the tokenizer has no token {token}")
         return ident
 
+    def token_bytes(self, token: int) -> bytes:
+        """The bytes of one token, which may be a part of a character; of a special token, how it is spelled."""
+        spelled = self.backend.id_to_token(token) or ""
+        if token in self.special_ids:
+            return spelled.encode()
+        if self._byte_level:
+            return (
+                bytes(_BYTES[letter] for letter in spelled) if all(c in _BYTES for c in spelled) else spelled.encode()
+            )
+        if re.fullmatch("<0x[0-9A-F]{2}>", spelled):
+            return bytes([int(spelled[3:5], 16)])
+        return spelled.replace("\u2581", " ").encode()
+
     @cached_property
+    def _byte_level(self) -> bool:
+        return b"ByteLevel" in self.backend.decoder.__getstate__() if self.backend.decoder else False
+
+    @property
     def special_ids(self) -> frozenset[int]:
+        return self._special_ids
+
+    @cached_property
+    def _special_ids(self) -> frozenset[int]:
         return frozenset(i for i, token in self.backend.get_added_tokens_decoder().items() if token.special)
 
     @property

@@ -4,26 +4,65 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI, Request
-from fastapi.responses import FileResponse, Response, StreamingResponse
+from fastapi.responses import FileResponse, JSONResponse, Response, StreamingResponse
 from fastapi.staticfiles import StaticFiles
 
 from chatwright.config import ServeConfig
-from chatwright.engine.http import STREAM_HEADERS, BodyLimit, Envelope, LoopbackNames, install_error_bodies
-from chatwright.engine.protocol import ApiError, parse_json
+from chatwright.engine.app import METRICS_TYPE, undeletable
+from chatwright.engine.http import (
+    STREAM_HEADERS,
+    BodyLimit,
+    Envelope,
+    LoopbackNames,
+    install_error_bodies,
+    unless_disconnected,
+)
+from chatwright.engine.openapi import described, document_models
+from chatwright.engine.protocol import (
+    ApiError,
+    ChatBody,
+    CompletionBody,
+    EmbeddingBody,
+    parse_embedding,
+    parse_json,
+)
+from chatwright.engine.protocol.documents import (
+    ChatCompletion,
+    Deleted,
+    EmbeddingList,
+    Model,
+    ModelList,
+    TextCompletion,
+)
+from chatwright.engine.protocol.errors import invalid
 from chatwright.errors import InputError
 from chatwright.product.build import BuildLog, follow
-from chatwright.product.proxy import forward
-from chatwright.product.security import REPORT_POLICY, SECURITY_HEADERS, SameOrigin
+from chatwright.product.feedback import FeedbackAnswer, FeedbackBody, add_feedback
+from chatwright.product.files import LARGEST_FILE, FileObject, add_files
+from chatwright.product.limits import RequestLimits
+from chatwright.product.measures import Counted, Measures, Timed
+from chatwright.product.proxy import ask, forward, json_of
+from chatwright.product.recording import Recorder
+from chatwright.product.repeats import IdempotencyKeys
+from chatwright.product.responses import add_responses
+from chatwright.product.responses.body import ResponseBody
+from chatwright.product.responses.routes import Ask, ResponseObject
+from chatwright.product.security import REPORT_POLICY, SECURITY_HEADERS, KeyRequired, SameOrigin
 from chatwright.product.serving import SERVING_FILE, ServedModel, Serving, read_serving
+from chatwright.product.stored import MetadataBody, StoredList, add_stored
 from chatwright.product.supervisor import ENGINE_COMMAND, Supervisor
+from chatwright.store import Store, sqlite_url
 
 BODY_LIMIT = 1_000_000
+FORM_ROOM = 100_000
+"""Bytes of a form around the file in it."""
 READY_PATIENCE_SECONDS = 30.0
 """How long a message waits for an engine that is starting or being restarted."""
 SERVING_POLL_SECONDS = 1.0
@@ -44,6 +83,7 @@ class Gateway:
         self.build = BuildLog(workspace)
         self.ending = False
         self.supervisor = Supervisor(settings, engine_command)
+        self.measures = Measures()
         self._file, self._fixed = workspace / SERVING_FILE, fixed
         self._seen: tuple[int, ...] | None = None
 
@@ -87,6 +127,11 @@ class Gateway:
             )
         return found
 
+    def wait(self, model: ServedModel) -> Callable[[], Awaitable[None]]:
+        """Waits until what answers for the model is ready."""
+        engine = self.supervisor.engine(model.id)
+        return lambda: engine.wait_ready(READY_PATIENCE_SECONDS, lambda: self.ending)
+
     def describe(self, model: ServedModel) -> dict[str, Any]:
         engine = self.supervisor.engine(model.id)
         about = {
@@ -115,70 +160,129 @@ def create_app(
 ) -> FastAPI:
     """The application; `app.state.gateway` is its Gateway. `models` fixes what is served."""
     gateway = Gateway(settings, workspace, models, engine_command)
+    store = Store.open(settings.database or sqlite_url(workspace / "chatwright.db"))
+    store.replays.release_unsettled()
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         async with gateway.running():
             on_start()
             yield
+        store.close()
 
     app = FastAPI(title="Chatwright", lifespan=lifespan, docs_url=None, redoc_url=None)
     app.state.gateway = gateway
     install_error_bodies(app)
-    app.add_middleware(BodyLimit, limit=BODY_LIMIT)
+    app.add_middleware(IdempotencyKeys, replays=store.replays)
+    app.add_middleware(BodyLimit, limit=BODY_LIMIT, larger={"/v1/files": LARGEST_FILE + FORM_ROOM})
+    app.add_middleware(RequestLimits, per_minute=settings.requests_per_minute)
+    app.add_middleware(KeyRequired, key=os.environ.get(settings.key_env, "") if settings.key_env else "")
     app.add_middleware(SameOrigin)
     app.add_middleware(LoopbackNames)
+    app.add_middleware(Counted, measures=gateway.measures)
     app.add_middleware(Envelope, headers=SECURITY_HEADERS)
-    _add_api(app, gateway)
+    _add_state(app, gateway)
+    _add_api(app, gateway, store, workspace)
     _add_build(app, gateway)
     _add_pages(app, static)
     return app
 
 
-def _add_api(app: FastAPI, gateway: Gateway) -> None:
-    @app.get("/healthz")
+def _add_state(app: FastAPI, gateway: Gateway) -> None:
+    @app.get("/healthz", include_in_schema=False)
     async def healthz() -> dict[str, Any]:
         states = {model.name: gateway.supervisor.engine(model.id).state for model in gateway.serving.models}
         default = gateway.serving.default
         return {"status": "ok", "ready": default is not None and states[default.name] == "ready", "models": states}
 
-    @app.get("/v1/models")
+    @app.get("/metrics", include_in_schema=False)
+    async def metrics() -> Response:
+        engines = [gateway.supervisor.engine(model.id) for model in gateway.serving.models]
+        texts = await asyncio.gather(*(engine.metrics() for engine in engines))
+        return Response(gateway.measures.text(texts), media_type=METRICS_TYPE)
+
+    @app.get("/v1/models", **described(ModelList))
     async def models() -> dict[str, Any]:
         return {"object": "list", "data": [gateway.describe(model) for model in gateway.serving.models]}
 
-    @app.get("/v1/models/{ident:path}")
+    @app.get("/v1/models/{ident:path}", **described(Model))
     async def model(ident: str) -> dict[str, Any]:
         return gateway.describe(gateway.model(ident))
 
-    @app.post("/v1/chat/completions")
-    async def chat(request: Request) -> Response:
-        body = parse_json(await request.body())
-        if "model" not in body:
-            raise ApiError(400, "model: field required", "missing_required_parameter", "model")
-        engine = gateway.supervisor.engine(gateway.model(body["model"]).id)
-        return await forward(
-            request, body, engine, lambda: engine.wait_ready(READY_PATIENCE_SECONDS, lambda: gateway.ending)
-        )
+    @app.delete("/v1/models/{ident:path}", **described(None))
+    async def delete_model(ident: str) -> dict[str, Any]:
+        gateway.model(ident)
+        raise undeletable(ident)
 
-    @app.get("/api/starters")
+    @app.get("/api/starters", include_in_schema=False)
     async def starters() -> dict[str, Any]:
         return {"starters": list(gateway.serving.starters)}
 
 
+def _add_api(app: FastAPI, gateway: Gateway, store: Store, workspace: Path) -> None:
+    async def relayed(request: Request, path: str, *, may_store: bool) -> Response:
+        body = parse_json(await request.body())
+        if "model" not in body:
+            raise ApiError(400, "model: field required", "missing_required_parameter", "model")
+        model = gateway.model(body["model"])
+        keep = body.pop("store", None) if may_store else None
+        if keep not in (None, False, True):
+            raise invalid("store", "it must be true or false")
+        timed = gateway.measures.time(model)
+        tap = Recorder(store.answers, model, body, store=bool(keep), timed=timed)
+        return await forward(request, path, body, gateway.supervisor.engine(model.id), gateway.wait(model), tap)
+
+    @app.post("/v1/chat/completions", **described(ChatCompletion, ChatBody, stream=True))
+    async def chat(request: Request) -> Response:
+        return await relayed(request, "/chat/completions", may_store=True)
+
+    @app.post("/v1/completions", **described(TextCompletion, CompletionBody, stream=True))
+    async def completions(request: Request) -> Response:
+        return await relayed(request, "/completions", may_store=False)
+
+    @app.post("/v1/embeddings", **described(EmbeddingList, EmbeddingBody))
+    async def embeddings(request: Request) -> Response:
+        body = parse_json(await request.body())
+        body.pop("stream", None)
+        model = gateway.model(parse_embedding(body).model)
+        engine = gateway.supervisor.engine(model.id)
+        answer = await unless_disconnected(request.receive, ask("/embeddings", body, engine, gateway.wait(model)))
+        return Response(status_code=499) if answer is None else JSONResponse(json_of(answer))
+
+    @app.post("/v1/moderations", include_in_schema=False)
+    async def moderations() -> None:
+        raise ApiError(404, "moderations are not offered: no guard is installed", "not_offered")
+
+    def open_model(wanted: Any) -> tuple[ServedModel, Ask, Timed]:
+        model = gateway.model(wanted)
+        engine = gateway.supervisor.engine(model.id)
+        asking = lambda body: ask("/chat/completions", body, engine, gateway.wait(model))  # noqa: E731
+        return model, asking, gateway.measures.time(model)
+
+    add_stored(app, store.answers)
+    add_feedback(app, store.answers)
+    add_files(app, store.uploads(workspace / "files"))
+    add_responses(app, store.answers, open_model)
+    document_models(
+        app, ChatBody, CompletionBody, EmbeddingBody, ChatCompletion, TextCompletion, EmbeddingList, Model, ModelList,
+        Deleted, FeedbackBody, FeedbackAnswer, MetadataBody, StoredList, FileObject, ResponseBody, ResponseObject,
+    )  # fmt: skip
+
+
 def _add_build(app: FastAPI, gateway: Gateway) -> None:
-    @app.get("/api/build")
+    @app.get("/api/build", include_in_schema=False)
     async def build() -> dict[str, Any]:
         gateway.build.refresh()
         return gateway.build.snapshot()
 
-    @app.get("/api/build/events")
+    @app.get("/api/build/events", include_in_schema=False)
     async def events(request: Request) -> StreamingResponse:
         seen = request.headers.get("last-event-id", "0")
         offset = int(seen) if seen.isascii() and seen.isdigit() and len(seen) < 18 else 0
         frames = follow(gateway.build, offset, lambda: gateway.ending)
         return StreamingResponse(frames, media_type="text/event-stream", headers=STREAM_HEADERS)
 
-    @app.get("/api/report")
+    @app.get("/api/report", include_in_schema=False)
     async def report() -> FileResponse:
         file = gateway.build.workspace / "report.html"
         if not file.is_file():

@@ -1,86 +1,144 @@
-"""Carries a chat completion from the gateway to an engine and its answer back, byte for byte.
+"""Carries a request from the gateway to an upstream and its answer back, byte for byte.
 
-The gateway speaks only the OpenAI HTTP shape to engines. An engine that dies in the middle leaves a stream without
-its end; the client is then told in-band, because the status line has long been sent.
+The gateway speaks only the OpenAI HTTP shape to upstreams, its own engines and foreign ones. One that dies in the
+middle leaves a stream without its end; the client is then told in-band, because the status line has long been sent.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any
+from typing import Any, Protocol
 
 import httpx
 from fastapi import Request
 from fastapi.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from chatwright.engine.http import STREAM_HEADERS, unless_disconnected
+from chatwright.engine.http import STREAM_HEADERS, error_response, unless_disconnected
 from chatwright.engine.protocol import DONE, ApiError, sse
-from chatwright.product.supervisor import EngineProcess
+from chatwright.product.serving import ServedModel
 
 Wait = Callable[[], Awaitable[None]]
-CHAT = "/v1/chat/completions"
 PASSED_ON = ("retry-after", "x-chatwright-dropped-turns")
+OWN_FIELDS = ("truncation",)
+"""Fields of chat completions that only Chatwright's engine knows; others refuse what they do not know."""
 LOST = ApiError(
     503, "the model stopped in the middle of the answer and is being restarted; send the message again",
     "engine_lost", headers={"Retry-After": "2", "x-should-retry": "true"},
 )  # fmt: skip
 
 
-async def forward(request: Request, body: dict[str, Any], engine: EngineProcess, wait: Wait) -> Response:
-    """The engine's answer to `body`, once `wait` says that the engine is ready.
+class Upstream(Protocol):
+    """What answers for one model: an engine process of ours, or a server by URL."""
+
+    model: ServedModel
+    client: httpx.AsyncClient
+
+    @property
+    def asked_as(self) -> str: ...
+    async def wait_ready(self, seconds: float, ending: Callable[[], bool]) -> None: ...
+    def doubt(self) -> None: ...
+
+
+class Tap(Protocol):
+    """Hears an answer on its way: a whole one at once, a stream block by block. `end` is awaited before the end."""
+
+    async def whole(self, answer: dict[str, Any]) -> None: ...
+    async def block(self, block: bytes) -> None: ...
+    async def end(self) -> None: ...
+
+
+async def ask(path: str, body: dict[str, Any], upstream: Upstream, wait: Wait) -> httpx.Response:
+    """The upstream's answer, its body unread where it streams, once `wait` says that the upstream is ready.
 
     A request that a dying engine did not take is sent once more to its successor; one that it had taken never is,
-    as it may be what the engine died of. Raises ApiError(503) where there is no answer.
+    as it may be what the engine died of. Raises ApiError where there is no answer, or one that is no good.
     """
-    content = json.dumps(body | {"model": engine.model.name}).encode()
+    stream = body.get("stream") is True
     for _ in range(2):
         await wait()
+        kept = {k: v for k, v in body.items() if not (upstream.model.url and k in OWN_FIELDS)}
+        content = json.dumps(kept | {"model": upstream.asked_as}).encode()
+        outgoing = upstream.client.build_request(
+            "POST", path, content=content, headers={"Content-Type": "application/json"}
+        )
         try:
-            answer = await _send(request, content, engine, stream=body.get("stream") is True)
+            answer = await upstream.client.send(outgoing, stream=stream)
         except httpx.ConnectError:
-            engine.doubt()
+            upstream.doubt()
             continue
         except httpx.HTTPError:
             raise LOST from None
-        if answer.status_code != 503:
-            return answer
-        engine.doubt()
+        if answer.status_code == 503 and not upstream.model.url:
+            await answer.aclose()
+            upstream.doubt()
+            continue
+        if answer.status_code != 200:
+            raise await refusal_of(answer)
+        return answer
     raise LOST
 
 
-async def _send(request: Request, content: bytes, engine: EngineProcess, *, stream: bool) -> Response:
-    outgoing = engine.client.build_request("POST", CHAT, content=content, headers={"Content-Type": "application/json"})
-    if not stream:
-        answer = await unless_disconnected(request.receive, engine.client.send(outgoing))
-        return _whole(answer) if answer is not None else Response(status_code=499)
-    upstream = await engine.client.send(outgoing, stream=True)
-    if upstream.status_code == 200:
-        return _RelayedStream(upstream)
+async def refusal_of(answer: httpx.Response) -> ApiError:
+    """An upstream's refusal in OpenAI's body. What is wrong between us and it is not the client's mistake."""
     try:
-        await upstream.aread()
+        await answer.aread()
+    except httpx.HTTPError:
+        return LOST
     finally:
-        await upstream.aclose()
-    return _whole(upstream)
+        await answer.aclose()
+    status = answer.status_code
+    if status < 400:
+        return ApiError(502, f"the upstream answers with status {status}, which is not followed", "upstream_failed")
+    if status in (401, 403, 407):
+        return ApiError(502, "the upstream refuses this server's key", "upstream_refused")
+    try:
+        error = answer.json()["error"]
+        message = str(error["message"])
+    except (ValueError, KeyError, TypeError):
+        error, message = {}, f"the upstream answers with status {status}"
+    code, param = error.get("code"), error.get("param")
+    headers = {name: answer.headers[name] for name in PASSED_ON if name in answer.headers}
+    return ApiError(status, message, None if code is None else str(code), param, headers)
 
 
-def _whole(answer: httpx.Response) -> Response:
-    return Response(
-        answer.content, answer.status_code, _passed_on(answer), media_type=answer.headers.get("content-type")
-    )
+async def forward(
+    request: Request, path: str, body: dict[str, Any], upstream: Upstream, wait: Wait, tap: Tap
+) -> Response:
+    """The upstream's answer as it is; `tap` hears it."""
+    if body.get("stream") is True:
+        return RelayedStream(await ask(path, body, upstream, wait), tap)
+    try:
+        answer = await unless_disconnected(request.receive, ask(path, body, upstream, wait))
+    except ApiError as error:
+        return error_response(error)
+    if answer is None:
+        return Response(status_code=499)
+    await tap.whole(json_of(answer))
+    return Response(answer.content, 200, passed_on(answer), media_type="application/json")
 
 
-def _passed_on(answer: httpx.Response) -> dict[str, str]:
+def json_of(answer: httpx.Response) -> dict[str, Any]:
+    try:
+        value = answer.json()
+    except ValueError:
+        value = None
+    if not isinstance(value, dict):
+        raise ApiError(502, "the upstream does not answer in JSON", "upstream_failed")
+    return value
+
+
+def passed_on(answer: httpx.Response) -> dict[str, str]:
     return {name: answer.headers[name] for name in PASSED_ON if name in answer.headers}
 
 
-class _RelayedStream(StreamingResponse):
-    """A stream that lets go of its engine however it ends, so that the engine stops answering within a step."""
+class RelayedStream(StreamingResponse):
+    """A stream that lets go of its upstream however it ends, so that an engine stops answering within a step."""
 
-    def __init__(self, upstream: httpx.Response) -> None:
-        headers = STREAM_HEADERS | _passed_on(upstream)
-        super().__init__(relay(upstream), media_type="text/event-stream", headers=headers)
+    def __init__(self, upstream: httpx.Response, tap: Tap) -> None:
+        headers = STREAM_HEADERS | passed_on(upstream)
+        super().__init__(relay(upstream, tap), media_type="text/event-stream", headers=headers)
         self._upstream = upstream
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -90,12 +148,15 @@ class _RelayedStream(StreamingResponse):
             await self._upstream.aclose()
 
 
-async def relay(upstream: httpx.Response) -> AsyncIterator[bytes]:
+async def relay(upstream: httpx.Response, tap: Tap) -> AsyncIterator[bytes]:
     """The frames as they come; where they end without [DONE], an error frame and [DONE] follow."""
     tail = b""
     try:
-        async for block in upstream.aiter_raw():
+        async for block in upstream.aiter_bytes():
             tail = (tail + block)[-len(DONE) :]
+            await tap.block(block)
+            if tail == DONE:
+                await tap.end()
             yield block
     except httpx.HTTPError:
         pass  # a connection that breaks and one that ends too early are the same to the client: see below

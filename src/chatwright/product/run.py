@@ -73,14 +73,16 @@ def serve(
     on_ready: Callable[[str], None] | None = None,
     announce: bool = False,
     engine_command: Sequence[str] = ENGINE_COMMAND,
+    key_env: str = "",
 ) -> None:
     """Serves until SIGINT or SIGTERM. `on_ready` is called with the address once requests are answered.
 
-    Serves the checkpoint folders `models`, or without them whatever `serving.json` in the workspace names, now
+    Serves the checkpoint folders `models`, or models behind URLs (`http://host:port/v1#model`; `key_env` names the
+    variable with their key), or without them whatever `serving.json` in the workspace names, now
     and whenever it changes. Raises ChatwrightError where the port is taken or a folder is no model.
     """
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    fixed = from_folders(models) if models is not None else None
+    fixed = from_folders(models, key_env) if models is not None else None
     listener = bind(settings.host, settings.port)
     url = url_of(listener)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -48,3 +49,32 @@ class SameOrigin:
                 await error_response(refusal)(scope, receive, send)
                 return
         await self.app(scope, receive, send)
+
+
+class KeyRequired:
+    """Lets nobody use /v1 without the key, where there is one: as a bearer token or in `x-api-key`, by one rule.
+
+    Where a request carries both, both must be right.
+    """
+
+    def __init__(self, app: ASGIApp, key: str) -> None:
+        self.app, self._key = app, key.encode()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._key and scope["type"] == "http" and scope["path"].startswith("/v1"):
+            given = [key for name, value in scope["headers"] if (key := _key_in(name, value)) is not None]
+            if not given or not all(hmac.compare_digest(key, self._key) for key in given):
+                words = "the API key is not right" if given else "there is no API key; send it as a bearer token"
+                refusal = ApiError(401, words, "invalid_api_key", headers={"WWW-Authenticate": "Bearer"})
+                await error_response(refusal)(scope, receive, send)
+                return
+        await self.app(scope, receive, send)
+
+
+def _key_in(name: bytes, value: bytes) -> bytes | None:
+    if name == b"x-api-key":
+        return value.strip()
+    if name != b"authorization":
+        return None
+    scheme, _, key = value.strip().partition(b" ")
+    return key.strip() if scheme.lower() == b"bearer" else b""

@@ -1,18 +1,21 @@
 """Which models the gateway serves: read from `serving.json`, which a build writes, or named by folder.
 
 `serving.json`: {"models": [{"id", "name", "path", "role", "default": bool}], "starters": [str]}. A path is
-absolute or relative to the file. The names (base, sft, ppo, dpo, assistant) are aliases in the API.
+absolute or relative to the file; a row with "url" (and "key_env", "model")
+instead is an upstream elsewhere. The names (base, sft, ppo, dpo, assistant) are aliases in the API.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from chatwright.errors import CheckpointError, InputError
 from chatwright.workspace import find_artefact
@@ -24,15 +27,23 @@ MAX_HEADER = 100_000_000
 
 @dataclass(frozen=True, slots=True)
 class ServedModel:
-    """One model version that the gateway offers. `role` says what it is in a word or two for people."""
+    """One model version that the gateway offers. `role` says what it is in a word or two for people.
+
+    It lies in a folder (`path`), or is served elsewhere: then `url` is the base of an OpenAI-compatible API (with its
+    /v1), `key_env` names the environment variable that holds its key, and `upstream_model` is what it is called there
+    (without one, the first that is listed there).
+    """
 
     id: str
     name: str
-    path: Path
+    path: Path | None
     role: str = ""
     default: bool = False
     source: str = ""
     parameters: int = 0
+    url: str = ""
+    key_env: str = ""
+    upstream_model: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +82,12 @@ def read_serving(file: Path) -> Serving:
 
 
 def _row(folder: Path, row: dict[str, Any]) -> ServedModel:
+    if row.get("url"):
+        return served_url(
+            str(row["url"]), ident=str(row["id"]), name=str(row["name"]), role=str(row.get("role", "")),
+            default=bool(row.get("default")), key_env=str(row.get("key_env", "")),
+            upstream_model=str(row.get("model", "")),
+        )  # fmt: skip
     path = folder / row["path"]
     return ServedModel(
         str(row["id"]), str(row["name"]), path, str(row.get("role", "")), bool(row.get("default")),
@@ -78,20 +95,47 @@ def _row(folder: Path, row: dict[str, Any]) -> ServedModel:
     )  # fmt: skip
 
 
-def from_folders(paths: Sequence[Path | str]) -> Serving:
-    """The models in these checkpoint folders; the first is the default. Raises CheckpointError for any that is none."""
+def served_url(
+    url: str, *, ident: str = "", name: str = "", role: str = "", default: bool = False, key_env: str = "",
+    upstream_model: str = "",
+) -> ServedModel:  # fmt: skip
+    """A model behind a URL; `#name` at its end names one of several. Raises InputError where it is no address."""
+    base, _, fragment = url.partition("#")
+    if not re.fullmatch(r"https?://[^/@?\s]+(/[^@?\s]*)?", base):
+        raise InputError(
+            f"{url!r} is no address of an API; write http://host:port/v1, and name the variable with the key in key_env"
+        )
+    base = base.rstrip("/")
+    base = base if re.search(r"/v\d+$", base) else f"{base}/v1"
+    upstream_model = upstream_model or fragment
+    found = upstream_model or urlsplit(base).netloc
+    return ServedModel(ident or found, name or found, None, role, default, "", 0, base, key_env, upstream_model)
+
+
+def from_folders(paths: Sequence[Path | str], key_env: str = "") -> Serving:
+    """The models in these checkpoint folders, or behind these URLs; the first is the default.
+
+    `key_env` names the variable with the key of the URLs. Raises CheckpointError for a folder that is no model.
+    """
     models: list[ServedModel] = []
-    for path in map(Path, paths):
-        if not (path / "config.json").is_file():
-            raise CheckpointError(f"{path} holds no config.json: it is not a model folder; name one that is")
-        artefact = find_artefact(path)
-        ident, name = (artefact.id, artefact.manifest.name) if artefact else (path.resolve().name,) * 2
-        if any(model.id == ident for model in models):
-            continue
-        if any(model.name == name for model in models):
-            name = ident
-        models.append(ServedModel(ident, name, path.resolve(), "", not models, source_of(path), count_parameters(path)))
+    for path in paths:
+        if isinstance(path, str) and path.startswith(("http://", "https://")):
+            models.append(served_url(path, default=not models, key_env=key_env))
+        else:
+            _add_folder(models, Path(path))
     return Serving(tuple(models))
+
+
+def _add_folder(models: list[ServedModel], path: Path) -> None:
+    if not (path / "config.json").is_file():
+        raise CheckpointError(f"{path} holds no config.json: it is not a model folder; name one that is")
+    artefact = find_artefact(path)
+    ident, name = (artefact.id, artefact.manifest.name) if artefact else (path.resolve().name,) * 2
+    if any(model.id == ident for model in models):
+        return
+    if any(model.name == name for model in models):
+        name = ident
+    models.append(ServedModel(ident, name, path.resolve(), "", not models, source_of(path), count_parameters(path)))
 
 
 def source_of(path: Path) -> str:

@@ -16,7 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 import httpx
 
@@ -34,11 +34,37 @@ EngineState = Literal["waiting", "starting", "ready", "restarting", "stopped"]
 log = logging.getLogger(__name__)
 
 
+def not_ready(name: str, reason: str) -> ApiError:
+    why = f": {reason}" if reason else ""
+    return ApiError(
+        503, f"the model {name} is not ready{why}; try again in a moment", "model_not_ready",
+        headers={"Retry-After": "2"},
+    )  # fmt: skip
+
+
+class Served(Protocol):
+    """What answers for one model, and is watched: a process of ours, or an upstream by URL."""
+
+    model: ServedModel
+    client: httpx.AsyncClient
+    state: EngineState
+    reason: str
+
+    @property
+    def asked_as(self) -> str: ...
+    def start(self) -> None: ...
+    def doubt(self) -> None: ...
+    async def settled(self) -> None: ...
+    async def wait_ready(self, seconds: float, ending: Callable[[], bool]) -> None: ...
+    async def metrics(self) -> str: ...
+    async def stop(self) -> None: ...
+
+
 class EngineProcess:
     """One engine: its process, its state and a client that speaks to it."""
 
     def __init__(self, model: ServedModel, settings: ServeConfig, socket: Path, command: Sequence[str]) -> None:
-        self.model, self._socket = model, socket
+        self.model, self._socket, self.asked_as = model, socket, model.name
         self._command = (
             *command, "--model", str(model.path), "--name", model.name, "--socket", str(socket), "--stdin-watch",
             "--max-batch", str(settings.max_batch), "--max-queue", str(settings.max_queue),
@@ -52,7 +78,7 @@ class EngineProcess:
         self._task: asyncio.Task[None] | None = None
         transport = httpx.AsyncHTTPTransport(uds=str(socket), limits=httpx.Limits(max_connections=None))
         self.client = httpx.AsyncClient(
-            transport=transport, base_url="http://localhost", timeout=httpx.Timeout(10, read=600)
+            transport=transport, base_url="http://localhost/v1", timeout=httpx.Timeout(10, read=600)
         )
 
     def start(self) -> None:
@@ -71,11 +97,15 @@ class EngineProcess:
                 async with asyncio.timeout(READY_POLL_SECONDS):
                     await self._ready.wait()
         if not self._ready.is_set():
-            why = f": {self.reason}" if self.reason else ""
-            raise ApiError(
-                503, f"the model {self.model.name} is not ready{why}; try again in a moment", "model_not_ready",
-                headers={"Retry-After": "2"},
-            )  # fmt: skip
+            raise not_ready(self.model.name, self.reason)
+
+    async def metrics(self) -> str:
+        """What the engine tells Prometheus; nothing where it is not there."""
+        try:
+            answer = await self.client.get("http://localhost/metrics", timeout=2)
+        except httpx.HTTPError:
+            return ""
+        return answer.text if answer.status_code == 200 else ""
 
     def doubt(self) -> None:
         """A request was not taken: nobody is sent here until the engine has said again that it is ready."""
@@ -126,7 +156,7 @@ class EngineProcess:
         """Asks until the engine is ready, and again whenever a request has found it otherwise."""
         while True:
             with contextlib.suppress(httpx.HTTPError):
-                if (await self.client.get("/healthz", timeout=5)).status_code == 200:
+                if (await self.client.get("http://localhost/healthz", timeout=5)).status_code == 200:
                     self.state, self.reason = "ready", ""
                     self._doubted.clear()
                     self._ready.set()
@@ -167,11 +197,11 @@ class Supervisor:
     def __init__(self, settings: ServeConfig, command: Sequence[str] = ENGINE_COMMAND) -> None:
         self._settings, self._command = settings, command
         self._folder = Path(tempfile.mkdtemp(prefix="chatwright-"))
-        self._engines: dict[str, EngineProcess] = {}
+        self._engines: dict[str, Served] = {}
         self._starter: asyncio.Task[None] | None = None
         self._count = 0
 
-    def engine(self, ident: str) -> EngineProcess:
+    def engine(self, ident: str) -> Served:
         return self._engines[ident]
 
     async def serve(self, models: Sequence[ServedModel]) -> None:
@@ -179,13 +209,19 @@ class Supervisor:
         gone = [self._engines.pop(ident) for ident in list(self._engines) if ident not in wanted]
         for model in sorted(models, key=lambda model: not model.default):
             if model.id not in self._engines:
-                self._count += 1
-                socket = self._folder / f"{self._count}.sock"
-                self._engines[model.id] = EngineProcess(model, self._settings, socket, self._command)
+                self._engines[model.id] = self._made(model)
         if self._starter is not None:
             self._starter.cancel()
         self._starter = asyncio.create_task(self._start_in_turn())
         await asyncio.gather(*(engine.stop() for engine in gone))
+
+    def _made(self, model: ServedModel) -> Served:
+        if model.url:
+            from chatwright.product.remote import RemoteEngine
+
+            return RemoteEngine(model)
+        self._count += 1
+        return EngineProcess(model, self._settings, self._folder / f"{self._count}.sock", self._command)
 
     async def _start_in_turn(self) -> None:
         """The default first and one at a time, so that the first chat does not wait for all of them."""

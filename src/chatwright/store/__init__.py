@@ -1,5 +1,11 @@
-"""The database: artefacts, their lineage, and the names (aliases) by which people call them."""
+"""The database: artefacts, their lineage and names (aliases); answers of the API, feedback on them, files."""
 
+from chatwright.store.answers import Answer, Answers, Feedback
+from chatwright.store.replays import Replay, Replays
 from chatwright.store.store import AliasChange, Ancestor, Entry, Store, sqlite_url
+from chatwright.store.uploads import Upload, Uploads
 
-__all__ = ["AliasChange", "Ancestor", "Entry", "Store", "sqlite_url"]
+__all__ = [
+    "AliasChange", "Ancestor", "Answer", "Answers", "Entry", "Feedback", "Replay", "Replays", "Store", "Upload",
+    "Uploads", "sqlite_url",
+]  # fmt: skip

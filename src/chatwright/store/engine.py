@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy import Connection, Engine, Table, create_engine, event, text
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError
 
@@ -110,3 +112,9 @@ def migrate(engine: Engine) -> None:
             raise WorkspaceError(
                 f"the database {_shown(engine.url)} was written by a newer Chatwright ({error}); upgrade Chatwright"
             ) from None
+
+
+def insert_for(connection: Connection, table: Table, row: Mapping[str, Any]) -> Any:
+    """An insert that can say what to do on a conflict; both databases can, each in its own words."""
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    return dialect.insert(table).values(row)

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-from sqlalchemy import Connection, Row, Table, literal, select, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Row, literal, select, update
 from sqlalchemy.engine import Engine
 
 from chatwright.errors import InputError
-from chatwright.store.engine import connect, migrate, transaction
+from chatwright.store.answers import Answers
+from chatwright.store.engine import connect, insert_for, migrate, transaction
+from chatwright.store.replays import Replays
 from chatwright.store.tables import alias_changes, aliases, artefacts, parents
+from chatwright.store.uploads import Uploads
 
 
 class Artefact(Protocol):
@@ -67,6 +68,11 @@ class Store:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self.answers, self.replays = Answers(engine), Replays(engine)
+
+    def uploads(self, folder: Path) -> Uploads:
+        """Uploaded files, whose contents lie in `folder`."""
+        return Uploads(self._engine, folder)
 
     @staticmethod
     def open(url: str) -> Store:
@@ -94,11 +100,11 @@ class Store:
         with transaction(self._engine, writes=True) as connection:
             changed = {key: row[key] for key in ("name", "path", "manifest")}
             connection.execute(
-                _insert(connection, artefacts, row).on_conflict_do_update(index_elements=["id"], set_=changed)
+                insert_for(connection, artefacts, row).on_conflict_do_update(index_elements=["id"], set_=changed)
             )
             for role, parent in manifest.parents.items():
                 link = {"child": manifest.id, "role": role, "parent": parent}
-                connection.execute(_insert(connection, parents, link).on_conflict_do_nothing())
+                connection.execute(insert_for(connection, parents, link).on_conflict_do_nothing())
 
     def artefacts(self, kind: str | None = None) -> list[Entry]:
         """Every artefact, or those of one kind, oldest first."""
@@ -149,7 +155,7 @@ class Store:
                 raise InputError(f"the alias {name!r} needs a registered artefact, and there is no {ident!r}")
             # Insert first: it makes the row that a second process then waits for, also where there was none.
             row = {"name": name, "artefact": ident}
-            insert = _insert(connection, aliases, row).on_conflict_do_nothing().returning(aliases.c.name)
+            insert = insert_for(connection, aliases, row).on_conflict_do_nothing().returning(aliases.c.name)
             inserted = connection.execute(insert).one_or_none() is not None
             at = aliases.c.name == name
             old = None if inserted else connection.scalar(select(aliases.c.artefact).where(at).with_for_update())
@@ -184,12 +190,6 @@ class Store:
         if rows:
             raise InputError(f"{text!r} could be {', '.join(row.id for row in rows)}; write more of the id")
         raise InputError(f"there is no artefact or alias {text!r}; `chatwright models` lists what there is")
-
-
-def _insert(connection: Connection, table: Table, row: Mapping[str, Any]) -> Any:
-    """An insert that can say what to do on a conflict; both databases can, each in its own words."""
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-    return dialect.insert(table).values(row)
 
 
 def _entry(row: Row[Any]) -> Entry:

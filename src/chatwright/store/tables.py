@@ -5,7 +5,21 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import JSON, Column, DateTime, ForeignKey, Index, Integer, MetaData, String, Table, Text
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+)
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
@@ -77,4 +91,61 @@ alias_changes = Table(
     Column("reason", Text, nullable=False),
     Column("at", UtcTime, nullable=False),
     Index(None, "name"),
+)
+
+# Every answer that was given through the API, so that feedback can name it. `content` is there only where its storing
+# was asked for: JSON text of the request, the answer and the metadata (text, since JSONB holds no NUL character).
+completions = Table(
+    "completions",
+    metadata,
+    Column("id", String(120), primary_key=True),
+    Column("kind", String(40), nullable=False),
+    Column("model", String(200), nullable=False),
+    Column("version", String(200), nullable=False),
+    Column("created", UtcTime, nullable=False),
+    Column("prompt_hash", String(64), nullable=False),
+    Column("sampling", Text, nullable=False),
+    Column("content", Text),
+    Index(None, "created"),
+)
+
+# What people said of answers: `row` is a records.Rating or records.Comparison as JSON.
+feedback = Table(
+    "feedback",
+    metadata,
+    Column("id", String(80), primary_key=True),
+    Column("completion", String(120), ForeignKey("completions.id", ondelete="RESTRICT"), nullable=False),
+    Column("kind", String(40), nullable=False),
+    Column("version", String(200), nullable=False),
+    Column("created", UtcTime, nullable=False),
+    Column("prompt_hash", String(64), nullable=False),
+    Column("sampling", Text, nullable=False),
+    Column("consent", Boolean, nullable=False),
+    Column("row", Text, nullable=False),
+    Index(None, "completion"),
+)
+
+uploads = Table(
+    "uploads",
+    metadata,
+    Column("id", String(80), primary_key=True),
+    Column("filename", Text, nullable=False),
+    Column("purpose", String(40), nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+    Column("sha256", String(64), nullable=False),
+    Column("created", UtcTime, nullable=False),
+    Index(None, "created"),
+)
+
+# One row for each idempotency key; `status` is NULL while the first request with it is being answered.
+replays = Table(
+    "replays",
+    metadata,
+    Column("key", String(64), primary_key=True),
+    Column("request", String(64), nullable=False),
+    Column("created", UtcTime, nullable=False),
+    Column("status", Integer),
+    Column("headers", Text),
+    Column("body", LargeBinary),
+    Index(None, "created"),
 )
