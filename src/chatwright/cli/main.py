@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from chatwright.cli import constitution, data, demo, models, serve, train
+from chatwright.cli import bench, constitution, data, demo, engine, interop, models, serve, train
 
 app = typer.Typer(
     name="chatwright",
@@ -32,9 +32,11 @@ app.command("dpo")(train.dpo)
 app.command("constitution")(constitution.constitution)
 app.command("evaluate")(models.evaluate)
 app.command("models")(models.models)
-app.command("import")(models.import_)
-app.command("export")(models.export)
+app.command("import")(interop.import_)
+app.command("export")(interop.export)
+app.command("engine")(engine.engine)
 app.command("serve")(serve.serve)
+app.add_typer(bench.app, name="bench")
 
 
 def main() -> None:
