@@ -116,6 +116,12 @@ class Worker:
             say(line.rstrip())
         raise SystemExit(f"a benchmark's worker ended with code {self.process.wait()}; its complaint stands above")
 
+    def __enter__(self) -> Worker:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
     def stop(self) -> None:
         self.process.terminate()
         self.process.wait()

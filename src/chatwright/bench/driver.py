@@ -20,6 +20,8 @@ from chatwright.bench.timing import UNFINISHED, Timing
 from chatwright.errors import InputError
 
 CONNECT_SECONDS = 10.0
+IDLE_SECONDS = 2.0
+"""A connection idle for longer is not used again: servers close theirs after some seconds, 5 in uvicorn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +40,7 @@ class Target:
             base_url=self.url,
             headers=headers,
             timeout=httpx.Timeout(self.timeout, connect=CONNECT_SECONDS),
-            limits=httpx.Limits(max_connections=None, max_keepalive_connections=None),
+            limits=httpx.Limits(max_connections=None, max_keepalive_connections=None, keepalive_expiry=IDLE_SECONDS),
             trust_env=False,
         )
 
