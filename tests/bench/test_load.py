@@ -220,6 +220,8 @@ def test_ctrl_c_tells_what_was_measured(server: str) -> None:
     ("words", "sentence"),
     [
         (["http://127.0.0.1:9", "--clients", "1"], "cannot be reached"),
+        (["--clients", "1", "--prompt-tokens", "1"], "too short"),
+        (["--clients", "1", "--model", "other"], "refuses a first question (404 model_not_found)"),
         (["localhost", "--clients", "1"], "is no address"),
         (["http://127.0.0.1:9"], "either a rate"),
         (["http://127.0.0.1:9", "--clients", "1", "--body", "[]"], "must be a JSON object"),
@@ -229,8 +231,8 @@ def test_ctrl_c_tells_what_was_measured(server: str) -> None:
         (["http://127.0.0.1:9", "--clients", "1", "--prompts", "absent.txt"], "cannot be read"),
     ],
 )
-def test_mistakes_are_one_sentence(words: list[str], sentence: str) -> None:
-    done = bench(*words)
+def test_mistakes_are_one_sentence(server: str, words: list[str], sentence: str) -> None:
+    done = bench(*([server] if words[0].startswith("--") else []), *words)
     assert done.returncode == 2, done.stderr
     assert sentence in done.stderr
     assert len(done.stderr.splitlines()) == 1

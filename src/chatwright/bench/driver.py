@@ -72,6 +72,20 @@ async def first_model(target: Target) -> str:
         raise InputError(f"{target.url} names no models; name one with --model") from None
 
 
+async def prompt_size(client: httpx.AsyncClient, target: Target, messages: Messages) -> int:
+    """How many tokens the server counts in a prompt, from a whole answer of one token. Raises InputError."""
+    try:
+        body = {**target.body, "model": target.model, "messages": messages, "max_tokens": 1}
+        answer = await client.post("/chat/completions", json=body)
+        if answer.status_code != 200:
+            raise InputError(f"{target.url} refuses a first question ({_refusal(answer.status_code, answer.content)})")
+        return int(answer.json()["usage"]["prompt_tokens"])
+    except httpx.HTTPError as error:
+        raise InputError(f"{target.url} does not answer a first question ({_kind(error)})") from None
+    except (ValueError, LookupError, TypeError):
+        raise InputError(f"{target.url} does not say how many tokens a prompt has; give --prompts FILE") from None
+
+
 async def run_load(
     target: Target,
     prompts: Iterator[Messages],

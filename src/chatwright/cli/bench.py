@@ -119,25 +119,15 @@ def _measured(
 
 
 async def _made(target: Target, lengths: list[int], seed: int) -> Iterator[Messages]:
-    """Prompts of these lengths in tokens, after two requests that show how many tokens a word takes."""
-    import time
+    """Prompts of about these lengths in tokens, after two requests that show how many tokens a word takes."""
     from itertools import count
 
     from chatwright.bench.arrivals import made_prompt, words_for
-    from chatwright.bench.driver import measure
-    from chatwright.bench.timing import Timing
-    from chatwright.errors import InputError
+    from chatwright.bench.driver import prompt_size
 
-    seen = []
     async with target.client() as client:
-        for words in CALIBRATION:
-            timing = Timing(time.perf_counter())
-            await measure(client, target, made_prompt(words, seed), timing)
-            if timing.error or timing.prompt_tokens is None:
-                why = timing.error or "no usage in its stream"
-                raise InputError(f"{target.url} does not say how many tokens a prompt has ({why}); give --prompts FILE")
-            seen.append((words, timing.prompt_tokens))
-    sizes = [words_for(length, *seen) for length in lengths]
+        short, long = [(words, await prompt_size(client, target, made_prompt(words, seed))) for words in CALIBRATION]
+    sizes = [words_for(length, short, long) for length in lengths]
     return (made_prompt(sizes[n % len(sizes)], seed * 1_000_003 + n) for n in count())
 
 
