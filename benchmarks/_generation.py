@@ -52,7 +52,7 @@ def ours(weights: str) -> Callable[[Path, int], Generate]:
         found = load_checkpoint(folder / "model")
         found.template.stop_ids = frozenset()
         kind: dict[str, Any] = {}
-        if weights != "torch":
+        if weights != "default":
             from chatwright.engine.native.runner import NativeRunner
 
             kind["runner"] = NativeRunner(found.model, MOST_STREAMS + 1, CONTEXT, weights=weights, threads=threads)
@@ -192,7 +192,7 @@ PEERS: dict[str, Callable[[Path, int], Generate]] = {
     "ours-fp32": ours("fp32"),
     "ours-bf16": ours("bf16"),
     "ours-int8": ours("int8"),
-    "ours-torch": ours("torch"),
+    "ours-default": ours("default"),
     "transformers-fp32": transformers("float32"),
     "transformers-bf16": transformers("bfloat16"),
     "llama-cpp-python-f16": llama_cpp_python("f16"),

@@ -24,7 +24,7 @@ def main() -> None:
     options.add_argument("--rounds", type=int, default=15)
     options.add_argument("--threads", type=int, default=0, help="0: the cores there are")
     options.add_argument(
-        "--weights", default="fp32", help="of our engine: fp32, bf16, int8, or torch without the C code"
+        "--weights", default="fp32", help="of our engine: fp32, bf16, int8, or default: what the engine chooses"
     )
     chosen = options.parse_args()
     from chatwright.machine import prepare_process
@@ -80,7 +80,7 @@ def new_engine(folder: Path, size: str, weights: str, threads: int) -> Any:
     found = load_checkpoint(folder)
     found.template.stop_ids = frozenset()
     kind: dict[str, Any] = {}
-    if weights != "torch":
+    if weights != "default":
         from chatwright.engine.native.runner import NativeRunner
 
         kind["runner"] = NativeRunner(found.model, 5, CONTEXT, weights=weights, threads=threads)  # type: ignore[arg-type]

@@ -24,10 +24,10 @@ SIZES: dict[str, dict[str, Any]] = {
     "12M": {"vocab_size": 4096, "width": 384, "layers": 6, "heads": 6, "kv_heads": 6, "mlp_width": 1024},
     "135M": {"vocab_size": 49152, "width": 576, "layers": 30, "heads": 9, "kv_heads": 3, "mlp_width": 1536},
 }
-PEERS = ("ours-fp32", "ours-bf16", "ours-int8", "ours-torch", "transformers-fp32", "transformers-bf16",
+PEERS = ("ours-fp32", "ours-bf16", "ours-int8", "ours-default", "transformers-fp32", "transformers-bf16",
          "llama-cpp-python-f16", "llama-cpp-python-q8_0", "llama-bench-f16", "llama-bench-q8_0", "llama-server-f16",
          "llama-server-q8_0", "vllm-bf16")  # fmt: skip
-USUAL = tuple(peer for peer in PEERS if peer not in ("ours-bf16", "ours-torch"))
+USUAL = tuple(peer for peer in PEERS if peer not in ("ours-bf16", "ours-default"))
 ALONE = ("llama-cpp-python", "llama-bench")
 """Peers that answer one stream at a time; they have no turns with more."""
 HOPELESS_SECONDS = 60.0

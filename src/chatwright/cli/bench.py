@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from chatwright.cli.options import Json, complain
+from chatwright.cli.options import EndedEarly, Json, complain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -80,7 +80,7 @@ def serve(
         _keep(out, figures, timings)
     _show(figures, json)
     if interrupted:
-        raise typer.Exit(130)
+        raise EndedEarly
 
 
 def _measured(
@@ -97,6 +97,7 @@ def _measured(
     from chatwright.bench.arrivals import cycle, read_prompts
     from chatwright.bench.driver import first_model, run_load
 
+    console = Console(stderr=True)
     asked = read_prompts(prompts) if prompts is not None else None
 
     async def run() -> tuple[list[Timing], Target, bool]:
@@ -105,7 +106,7 @@ def _measured(
         texts = cycle(asked) if asked is not None else await _made(whole, lengths, load.seed)
         asyncio.get_running_loop().add_signal_handler(signal.SIGINT, stop.set)
         try:
-            with Progress(console=Console(stderr=True), transient=True) as bars:
+            with Progress(console=console, transient=True, disable=not console.is_terminal) as bars:
                 bar = bars.add_task("requests", total=load.requests)
 
                 def on_done(done: int) -> None:

@@ -41,6 +41,7 @@ app.add_typer(bench.app, name="bench")
 
 def main() -> None:
     """Exit codes: 0 done, 2 a mistake that can be mended, 130 interrupted; anything else is a bug."""
+    from chatwright.cli.options import EndedEarly
     from chatwright.errors import ChatwrightError
     from chatwright.machine import prepare_process
 
@@ -50,6 +51,8 @@ def main() -> None:
     except ChatwrightError as error:
         _say(str(error))
         sys.exit(2)
+    except EndedEarly:
+        sys.exit(130)
     except SystemExit as error:
         if error.code == 130:  # what typer makes of Ctrl-C
             _say("stopped; the same command goes on where it was")
