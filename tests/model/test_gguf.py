@@ -320,6 +320,12 @@ def test_foreign_tokenizers_survive(kind: str, rebuilt: bool, tmp_path: Path) ->
     for text in (*TEXT, "  It's 12345 <|im_end|> é\n\n\tX 😀", "STARTing mixedCase"):
         assert again.tokenizer.encode(text) == before.tokenizer.encode(text)
         assert again.tokenizer.decode(before.tokenizer.encode(text)) == text
+    theirs = transformers.AutoTokenizer.from_pretrained(tmp_path / "again")
+    talk = [m for m in CONVERSATION if "<|" not in m.content]
+    rows = [m.to_json() for m in talk]
+    expected = theirs.apply_chat_template(rows, tokenize=True, return_dict=True)["input_ids"]
+    assert again.template.render(talk).tokens == expected
+    assert (theirs.bos_token, theirs.eos_token, theirs.pad_token) == ("<s>", "</s>", "</s>")
 
 
 def test_a_tokenizer_that_llama_cpp_would_split_differently_is_refused(tmp_path: Path) -> None:
@@ -396,6 +402,28 @@ def test_a_damaged_file_is_one_sentence(keep: float, tmp_path: Path) -> None:
     (tmp_path / "cut.gguf").write_bytes(data[: int(keep * len(data)) if isinstance(keep, float) else keep])
     with pytest.raises(CheckpointError, match=r"cut\.gguf is not a GGUF file, or a damaged one"):
         import_gguf(tmp_path / "cut.gguf", tmp_path / "again")
+
+
+def test_changed_bytes_give_a_model_or_one_sentence(tmp_path: Path) -> None:
+    """Whatever a few wrong bytes in the metadata or the list of tensors do, they raise nothing else."""
+    write_model(tmp_path / "model", layers=1)
+    export_gguf(tmp_path / "model", tmp_path / "model.gguf")
+    data, rng = (tmp_path / "model.gguf").read_bytes(), np.random.default_rng(1)
+    end = gguf.GGUFReader(tmp_path / "model.gguf").data_offset
+    outcomes = set()
+    for number in range(80):
+        changed = bytearray(data)
+        first = int(rng.integers(0, 1200) if number % 2 else rng.integers(end - 2500, end))
+        for place in rng.integers(first, first + 8, 3).tolist():
+            changed[place] = int(rng.integers(256))
+        (tmp_path / "changed.gguf").write_bytes(changed)
+        try:
+            import_gguf(tmp_path / "changed.gguf", tmp_path / "out")
+            outcomes.add("a model")
+        except CheckpointError as error:
+            assert str(error).startswith(str(tmp_path / "changed.gguf"))  # noqa: PT017 - either outcome is right
+            outcomes.add("one sentence")
+    assert outcomes == {"a model", "one sentence"}
 
 
 def test_changed_keys_are_believed_over_our_own_copy(tmp_path: Path) -> None:
