@@ -86,12 +86,13 @@ class Worker:
     """A program of its own that does a block of work whenever it is asked, and waits in between.
 
     Peers that take turns this way meet the same machine in the same minute, each with its own libraries, threads and
-    environment. The program is a benchmark script called with `arguments`; it calls `obey`.
+    environment, and with its own `python` where it is installed elsewhere. The program is a benchmark script called
+    with `arguments`; it calls `obey`.
     """
 
-    def __init__(self, script: str, *arguments: str, **environment: str) -> None:
+    def __init__(self, script: str, *arguments: str, python: str = sys.executable, **environment: str) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, script, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            [python, script, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
             env={**os.environ, **environment},
         )  # fmt: skip
         self.ready = self._answer()
@@ -114,6 +115,12 @@ class Worker:
                 return answer
             say(line.rstrip())
         raise SystemExit(f"a benchmark's worker ended with code {self.process.wait()}; its complaint stands above")
+
+    def __enter__(self) -> Worker:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
 
     def stop(self) -> None:
         self.process.terminate()

@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from chatwright.cli import constitution, data, demo, models, serve, train
+from chatwright.cli import bench, constitution, data, demo, engine, interop, models, serve, train
 
 app = typer.Typer(
     name="chatwright",
@@ -32,13 +32,16 @@ app.command("dpo")(train.dpo)
 app.command("constitution")(constitution.constitution)
 app.command("evaluate")(models.evaluate)
 app.command("models")(models.models)
-app.command("import")(models.import_)
-app.command("export")(models.export)
+app.command("import")(interop.import_)
+app.command("export")(interop.export)
+app.command("engine")(engine.engine)
 app.command("serve")(serve.serve)
+app.add_typer(bench.app, name="bench")
 
 
 def main() -> None:
     """Exit codes: 0 done, 2 a mistake that can be mended, 130 interrupted; anything else is a bug."""
+    from chatwright.cli.options import EndedEarly
     from chatwright.errors import ChatwrightError
     from chatwright.machine import prepare_process
 
@@ -48,6 +51,8 @@ def main() -> None:
     except ChatwrightError as error:
         _say(str(error))
         sys.exit(2)
+    except EndedEarly:
+        sys.exit(130)
     except SystemExit as error:
         if error.code == 130:  # what typer makes of Ctrl-C
             _say("stopped; the same command goes on where it was")

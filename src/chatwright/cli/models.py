@@ -1,9 +1,8 @@
-"""`models`, `evaluate`, `import`, `export`: what there is, how good it is, and how it comes and goes."""
+"""`models` and `evaluate`: what there is, and how good it is."""
 
 from __future__ import annotations
 
 import json as json_
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -19,9 +18,7 @@ from chatwright.cli.options import (
     Where,
     find,
     open_run,
-    register,
     settings_of,
-    tell,
 )  # fmt: skip
 
 if TYPE_CHECKING:
@@ -101,59 +98,3 @@ def evaluate(
         return
     for name, value in figures.items():
         print(f"{name.replace('_', ' ')}: {value:.4g}" if isinstance(value, float) else f"{name}: {value}")
-
-
-def import_(
-    source: Annotated[Path, typer.Argument(help="A Hugging Face folder: llama, mistral, qwen2 or qwen3.")],
-    name: Annotated[str, typer.Option(help="What to call it here.")] = "imported",
-    workspace: Where = WORKSPACE,
-    json: Json = False,
-) -> None:
-    """Bring a foreign checkpoint into the workspace; it keeps its own tokenizer and chat template.
-
-    \b
-    Example: chatwright import downloads/some-model --name mine
-    """
-    settings = settings_of("laptop", None, None)
-    with open_run(settings, workspace) as run:
-        from chatwright.model.checkpoint import checkpoint_files, copy_checkpoint
-        from chatwright.workspace import file_hash, finish
-
-        config = {"name": name, "files": {p.name: file_hash(p) for p in checkpoint_files(source)}}
-        artefact = run.artefact("model", config, {}, lambda out: (
-            copy_checkpoint(source, out),
-            finish(out, kind="model", name=name, parents={}, config=config, seed=settings.seed, figures={}),
-        ))  # fmt: skip
-        register(run, artefact, alias=name)
-    tell(run, artefact, json)
-
-
-def export(
-    model: Annotated[str, typer.Argument(help="Folder, id or name of a model.")],
-    out: Annotated[Path, typer.Argument(help="A folder that does not exist yet.")],
-    workspace: Where = WORKSPACE,
-) -> None:
-    """Write a model as a Hugging Face folder that transformers and vLLM open.
-
-    \b
-    Example: chatwright export assistant my-assistant/
-    """
-    from chatwright.errors import InputError
-    from chatwright.workspace import Workspace
-
-    if out.exists() and any(out.iterdir()):
-        raise InputError(f"{out} exists and is not empty; name a new folder")
-    artefact = find(Workspace(workspace), model, "pretrain", "sft", "ppo", "grpo", "dpo", "model")
-    import shutil
-
-    from chatwright.model.checkpoint import copy_checkpoint
-
-    passing = out.with_name(f".{out.name}.tmp")
-    try:
-        copy_checkpoint(artefact.path, passing)
-        if out.exists():
-            out.rmdir()
-        passing.rename(out)
-    finally:
-        shutil.rmtree(passing, ignore_errors=True)
-    print(f"{artefact.id} -> {out}")

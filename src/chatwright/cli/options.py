@@ -28,6 +28,10 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on sta
 WORKSPACE = Path(".chatwright")
 
 
+class EndedEarly(Exception):
+    """Ctrl-C ended a verb that has told its result all the same: exit code 130, nothing more to say."""
+
+
 def settings_of(
     preset: str, toml: Path | None, overrides: list[str] | None, *, seed: int | None = None, port: int | None = None
 ) -> Settings:

@@ -245,12 +245,17 @@ def save_descendant(out: Path, parent: Path, state: Mapping[str, Tensor]) -> Non
     sync_folder(out)
 
 
-def copy_checkpoint(source: Path, out: Path) -> None:
-    """Copies the files of a model folder that Chatwright and transformers read, after checking that it loads."""
-    checkpoint = load_checkpoint(source)
+def check_checkpoint(folder: Path, *, named: Path | None = None) -> None:
+    """Raises CheckpointError where the folder does not load, or loads into nonsense; `named` is who is to blame."""
+    checkpoint = load_checkpoint(folder)
     probe = torch.zeros(1, 1, dtype=torch.long)
     if not torch.isfinite(checkpoint.model(probe)).all():
-        raise CheckpointError(f"{source} gives logits that are not finite; its weights are damaged")
+        raise CheckpointError(f"{named or folder} gives logits that are not finite; its weights are damaged")
+
+
+def copy_checkpoint(source: Path, out: Path) -> None:
+    """Copies the files of a model folder that Chatwright and transformers read, after checking that it loads."""
+    check_checkpoint(source)
     out.mkdir(parents=True, exist_ok=True)
     for path in checkpoint_files(source):
         shutil.copyfile(path, out / path.name)
