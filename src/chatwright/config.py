@@ -326,6 +326,10 @@ class ServeConfig(Section):
     requests_per_minute: int = Field(default=0, ge=0, description="of one client; 0: as many as it likes")
     key_env: str = Field(default="", description="environment variable with the key that /v1 asks for; empty: none")
     database: str = Field(default="", description="URL of the database; empty: chatwright.db in the workspace")
+    weights: Literal["auto", "fp32", "bf16", "int8"] = Field(
+        default="auto", description="auto: int8 on a CPU where the model is measured to write the same, else fp32"
+    )
+    threads: int = Field(default=0, ge=0, description="of each engine; 0: one for a small model, else one per core")
     sampling: SamplingConfig = SamplingConfig()
 
 

@@ -22,12 +22,15 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from chatwright.engine.request import Request, Step
 from chatwright.engine.stream import TextStream
 from chatwright.errors import InputError
 from chatwright.records import Message
+
+if TYPE_CHECKING:
+    from chatwright.engine.server import Loading
 
 CONTEXT = 200
 END = 0
@@ -72,6 +75,7 @@ class ScriptedEngine:
         self._lock = threading.Lock()
         self._running: dict[int, dict[str, Any]] = {}
         self._before: tuple[int, ...] = ()
+        self.computes = "a script"
         self.cancelled: list[int] = []
 
     @classmethod
@@ -179,8 +183,8 @@ def smallest(schema: dict[str, Any]) -> Any:
     return {"array": [], "string": "x", "integer": 1, "number": 1.5, "boolean": True}.get(schema.get("type", ""))
 
 
-def load(path: Path, max_batch: int) -> ScriptedEngine:
-    return ScriptedEngine.load(path, max_batch)
+def load(wanted: Loading) -> ScriptedEngine:
+    return ScriptedEngine.load(wanted.path, wanted.max_batch)
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def client(checkpoint: Path) -> Iterator[httpx.Client]:
-    with engine_server("chatwright.engine.server", checkpoint) as client:
+    with engine_server("chatwright.engine.server", checkpoint, "--weights", "fp32") as client:
         yield client
 
 

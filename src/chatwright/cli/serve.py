@@ -12,7 +12,11 @@ from chatwright.cli.options import WORKSPACE, Port, Preset, Set, Toml, Where, co
 
 def serve(
     model: Annotated[
-        list[str] | None, typer.Argument(help="Folders, ids or names; default: what the demo built.")
+        list[str] | None,
+        typer.Argument(help="Folders, ids, names or URLs (http://host:port/v1#model); default: what the demo built."),
+    ] = None,
+    upstream_key: Annotated[
+        str | None, typer.Option(help="Name of the environment variable with the key of the URLs.")
     ] = None,
     port: Port = None,
     workspace: Where = WORKSPACE,
@@ -29,5 +33,14 @@ def serve(
     from chatwright.workspace import Workspace
 
     settings = settings_of(preset, config, set, port=port)
-    folders: list[Path | str] = [find(Workspace(workspace), name).path for name in model or []]
-    product.serve(settings.serve, workspace, models=folders or None, on_ready=lambda url: complain(f"serving at {url}"))
+    models: list[Path | str] = [
+        name if name.startswith(("http://", "https://")) else find(Workspace(workspace), name).path
+        for name in model or []
+    ]
+    product.serve(
+        settings.serve,
+        workspace,
+        models=models or None,
+        key_env=upstream_key or "",
+        on_ready=lambda url: complain(f"serving at {url}"),
+    )

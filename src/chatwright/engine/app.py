@@ -114,7 +114,8 @@ def _add_state(app: FastAPI, face: EngineFace) -> None:
     @app.get("/healthz", include_in_schema=False)
     async def healthz() -> JSONResponse:
         status = 200 if worker.state == "ready" else 503
-        return JSONResponse({"status": worker.state, "requests": worker.load}, status_code=status)
+        ready = {"computes": worker.engine.computes} if worker.state == "ready" else {}
+        return JSONResponse({"status": worker.state, "requests": worker.load, **ready}, status_code=status)
 
     @app.get("/metrics", include_in_schema=False)
     async def measured() -> Response:

@@ -47,6 +47,11 @@ def choose_weights(model: Decoder, wish: Wish, prompts: Sequence[Sequence[int]])
     return rounded, str(found)
 
 
+def rollout_weights(dtype: torch.dtype) -> Weights:
+    """Of the engine beside a trainer that computes in `dtype`: its own precision, never a quantised one."""
+    return "bf16" if dtype == torch.bfloat16 else "fp32"
+
+
 def _why_not_native(model: Decoder) -> str | None:
     """None where the compiled runner can compute `model`; else the reason, "" where PyTorch is as it should be."""
     if model.head.device.type != "cpu":

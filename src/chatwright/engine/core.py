@@ -8,7 +8,6 @@ steps.
 
 from __future__ import annotations
 
-import logging
 import secrets
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -35,8 +34,6 @@ from chatwright.model.decoder import Decoder
 from chatwright.model.shape import Shape
 from chatwright.model.tokenizer import Tokenizer
 from chatwright.records import Message
-
-log = logging.getLogger(__name__)
 
 CHUNK_CPU, CHUNK_GPU = 256, 2048
 """Prompt tokens read in one step where somebody watches: matrix products are about as fast as they get with so many
@@ -83,6 +80,7 @@ class Engine:
         self.context = min(context, self.runner.context)
         self.max_batch = max_batch
         self.version = 0
+        self.computes = f"weights in {weights}"
         if self.runner.slots != max_batch + 1:
             raise ValueError(f"the runner has {self.runner.slots} slots, the engine needs {max_batch + 1}")
         self.device = self.runner.device
@@ -99,7 +97,7 @@ class Engine:
 
         Without `device` it runs on the accelerator where there is one; without `max_batch` it takes as many requests
         at once as pay off and fit. `weights` other than fp32 are for serving, on CPUs; "auto" takes int8 where the
-        model still writes the same with it (`gate.py`), and what was measured is logged.
+        model still writes the same with it (`gate.py`), and `computes` says what was measured.
         """
         path = Path(path)
         device = device or default_device()
@@ -113,10 +111,11 @@ class Engine:
             checkpoint.template.render([Message("user", text)], add_generation_prompt=True).tokens for text in OPENINGS
         ]
         chosen, found = choose_weights(checkpoint.model, weights, prompts)
-        log.info("%s: %s", ident, found)
-        return Engine(
+        engine = Engine(
             checkpoint.model, checkpoint.tokenizer, checkpoint.template, max_batch=max_batch, id=ident, weights=chosen
         )
+        engine.computes = found
+        return engine
 
     # What callers use.
 

@@ -10,6 +10,7 @@ answers are never logged.
 from __future__ import annotations
 
 import argparse
+import gc
 import hashlib
 import json
 import os
@@ -18,7 +19,9 @@ import socket
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import uvicorn
 
@@ -33,17 +36,33 @@ DRAIN_SECONDS = 30
 BACKLOG = 128
 SMALL_MODEL = 20_000_000
 """Parameters."""
-Loader = Callable[[Path, int], EngineLike]
 
 
-def load_engine(path: Path, max_batch: int) -> EngineLike:
-    """A small model gets one thread: two that wait for each other at every step are slower, and far slower when
-    another process wants the core (measured)."""
+@dataclass(frozen=True, slots=True)
+class Loading:
+    """What is loaded: a checkpoint folder, for so many requests at once, with these weights and threads (0: chosen)."""
+
+    path: Path
+    max_batch: int
+    weights: Literal["auto", "fp32", "bf16", "int8"]
+    threads: int
+
+
+Loader = Callable[[Loading], EngineLike]
+
+
+def load_engine(wanted: Loading) -> EngineLike:
+    """A small model gets one thread: its steps are so short that a second one has hardly begun when they end."""
     prepare_process()
     from chatwright.engine.core import Engine
+    from chatwright.model.checkpoint import load_shape
 
-    engine = Engine.load(path, max_batch=max_batch)
-    use_threads(1 if engine.model.shape.parameters < SMALL_MODEL else 0)
+    small = load_shape(wanted.path).parameters < SMALL_MODEL
+    use_threads(wanted.threads or (1 if small else 0))
+    engine = Engine.load(wanted.path, max_batch=wanted.max_batch, weights=wanted.weights)
+    # What is loaded stays for good: the collector need not look through it again and again while people wait.
+    gc.collect()
+    gc.freeze()
     return engine
 
 
@@ -106,6 +125,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--name", default="", help="a second name the model answers to")
     parser.add_argument("--max-batch", type=int, default=16)
     parser.add_argument("--max-queue", type=int, default=64)
+    parser.add_argument("--weights", choices=("auto", "fp32", "bf16", "int8"), default="auto")
+    parser.add_argument("--threads", type=int, default=0, help="0: one for a small model, else one per free core")
     parser.add_argument("--sampling", default="{}", help="default sampling parameters as a JSON object")
     parser.add_argument("--stdin-watch", action="store_true", help="end when standard input ends")
     return parser
@@ -130,7 +151,7 @@ def main(arguments: Sequence[str] | None = None, load: Loader = load_engine) -> 
     metrics = EngineMetrics(name)
 
     def loaded() -> EngineLike:
-        engine = load(args.model, args.max_batch)
+        engine = load(Loading(args.model, args.max_batch, args.weights, args.threads))
         metrics.version(engine.id)
         return engine
 

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from chatwright.config import EnsembleConfig, GrpoConfig
 from chatwright.engine import Engine, seeds
+from chatwright.engine.choose import rollout_weights
 from chatwright.engine.core import roomy_batch
 from chatwright.errors import InputError
 from chatwright.machine import compute_dtype
@@ -116,7 +117,13 @@ class GrpoRun:
         )
         self.trainer = Trainer(world.trained(self.policy), config, world=world)
         slots = min(config.rollouts, roomy_batch(self.policy.shape, world.device))
-        self.engine = Engine(self.policy, checkpoint.tokenizer, checkpoint.template, max_batch=slots)
+        self.engine = Engine(
+            self.policy,
+            checkpoint.tokenizer,
+            checkpoint.template,
+            max_batch=slots,
+            weights=rollout_weights(self.dtype),
+        )
         self.prompts = fitting_prompts(checkpoint.template, usable, self.engine.context, config.max_tokens)
         self.unusable, self.too_long = len(prompts) - len(usable), len(usable) - len(self.prompts)
 

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from chatwright.config import PpoConfig
 from chatwright.engine import Engine, seeds
+from chatwright.engine.choose import rollout_weights
 from chatwright.engine.core import roomy_batch
 from chatwright.errors import ConfigError, InputError
 from chatwright.machine import compute_dtype
@@ -142,6 +143,7 @@ class PpoRun:
             checkpoint.tokenizer,
             checkpoint.template,
             max_batch=min(config.rollouts, roomy_batch(self.policy.shape, world.device)),
+            weights=rollout_weights(self.dtype),
         )
         fitting = fitting_prompts(checkpoint.template, prompts, self.engine.context, config.max_tokens)
         self.prompts = [tokens for _, tokens in fitting]
