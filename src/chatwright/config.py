@@ -330,6 +330,9 @@ class ServeConfig(Section):
         default="auto", description="auto: int8 on a CPU where the model is measured to write the same, else fp32"
     )
     threads: int = Field(default=0, ge=0, description="of each engine; 0: one for a small model, else one per core")
+    lookup: int = Field(
+        default=0, ge=0, le=32, description="tokens guessed ahead from what stands before: sooner where text repeats"
+    )
     sampling: SamplingConfig = SamplingConfig()
 
 

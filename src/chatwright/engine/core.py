@@ -18,6 +18,7 @@ from torch import Tensor
 from chatwright.engine.adapters import AdaptingRunner, load_adapter
 from chatwright.engine.choose import Wish, choose_runner, choose_weights
 from chatwright.engine.grammar import Grammars
+from chatwright.engine.lookup import Lookup
 from chatwright.engine.native.runner import NativeRunner, Weights
 from chatwright.engine.request import MOST_ALTERNATIVES, Completion, FinishReason, Request, Step
 from chatwright.engine.rows import Columns, Drawn, Row, cancelled
@@ -58,7 +59,7 @@ class Engine:
 
     `max_batch` requests run together, the rest wait in order. Where somebody watches, `chunk` prompt tokens at most are
     read in one step. The runner may hold a copy of the weights: whoever changes them calls `swap`. A `runner` that is
-    given has one slot more than `max_batch`, for `embed`.
+    given has one slot more than `max_batch`, for `embed`. `lookup` tokens at most are guessed ahead (`lookup.py`).
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class Engine:
         runner: Runner | None = None,
         chunk: int | None = None,
         weights: Weights = "fp32",
+        lookup: int = 0,
     ) -> None:
         self.model, self.tokenizer, self.template, self.id = model, tokenizer, template, id
         context = min(context or model.shape.context, model.shape.context)
@@ -85,14 +87,18 @@ class Engine:
             raise ValueError(f"the runner has {self.runner.slots} slots, the engine needs {max_batch + 1}")
         self.device = self.runner.device
         on_cpu = self.device.type == "cpu"
-        self._schedule = Scheduler(self.runner, max_batch, chunk or (CHUNK_CPU if on_cpu else CHUNK_GPU))
         self._compiled = isinstance(self.runner, NativeRunner)
+        self._schedule = Scheduler(
+            self.runner, max_batch, chunk or (CHUNK_CPU if on_cpu else CHUNK_GPU), lookup if self._compiled else 0
+        )
         self._columns = Columns([], self.device, 0)
         self._adapters: set[str] = set()
         self._grammars = Grammars(tokenizer, model.shape.vocab_size, template.stop_ids)
 
     @staticmethod
-    def load(path: Path | str, *, max_batch: int = 0, device: str | None = None, weights: Wish = "fp32") -> Engine:
+    def load(
+        path: Path | str, *, max_batch: int = 0, device: str | None = None, weights: Wish = "fp32", lookup: int = 0
+    ) -> Engine:
         """An engine over a model folder; its id is the folder's artefact id, or its name where it has none.
 
         Without `device` it runs on the accelerator where there is one; without `max_batch` it takes as many requests
@@ -112,7 +118,13 @@ class Engine:
         ]
         chosen, found = choose_weights(checkpoint.model, weights, prompts)
         engine = Engine(
-            checkpoint.model, checkpoint.tokenizer, checkpoint.template, max_batch=max_batch, id=ident, weights=chosen
+            checkpoint.model,
+            checkpoint.tokenizer,
+            checkpoint.template,
+            max_batch=max_batch,
+            id=ident,
+            weights=chosen,
+            lookup=lookup,
         )
         engine.computes = found
         return engine
@@ -153,6 +165,8 @@ class Engine:
             matcher = self._grammars.matcher(sampling.schema) if sampling.schema else None
             shaper = Shaper(sampling, request.tokens, self.model.shape.vocab_size, self.device, matcher)
         row = Row(-1, request, list(request.tokens), uniforms(seed, room), stream, shaper, text)
+        if self._schedule.ahead and shaper is None:
+            row.lookup = Lookup()
         return self._schedule.add(row)
 
     def _check(self, request: Request) -> None:
@@ -294,11 +308,24 @@ class Engine:
     # What a token does to its request.
 
     def _draw(self, rows: list[Row], logits_BV: Tensor) -> list[Step]:
-        """Draws a token for each row and says what became of it."""
+        """Draws a token for each row, and after right guesses the next ones, and says what became of it."""
         if rows != self._columns.rows:
             self._columns = Columns(rows, self.device, self.model.shape.vocab_size if self._compiled else 0)
         drawn = self._columns.draw(logits_BV)
-        steps = [self._step_of(row, drawn, at) for at, row in enumerate(rows)]
+        steps: list[Step] = []
+        at = 0
+        while at < len(rows):
+            row, guesses = rows[at], rows[at].guesses
+            steps.append(self._step_of(row, drawn, at))
+            for ahead, guess in enumerate(guesses, 1):
+                right = row.tokens[-1] == guess
+                if row.lookup is not None:
+                    row.lookup.count(right)
+                if row.ended or not right:
+                    break
+                row.computed += 1
+                steps.append(self._step_of(row, drawn, at + ahead))
+            at += 1 + len(guesses)
         if any(row.ended for row in rows):
             self._schedule.leave()
         return steps

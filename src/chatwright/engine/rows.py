@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from chatwright.engine.lookup import Lookup
 from chatwright.engine.native.draw import NativeDraw
 from chatwright.engine.request import Request, Step
 from chatwright.engine.sampling import COLDEST, alternatives, draw, model_logprobs
@@ -20,7 +21,8 @@ from chatwright.engine.stream import TextStream
 class Row:
     """A request that waits or runs. `tokens` are its prompt and answer so far, of which the slot holds `computed`.
 
-    While `source` is not None, the row waits until that slot holds the `cached` tokens that both begin with.
+    While `source` is not None, the row waits until that slot holds the `cached` tokens that both begin with. `guesses`
+    are read after the last token in the pass that is under way.
     """
 
     handle: int
@@ -36,6 +38,8 @@ class Row:
     source: int | None = None
     drawn: int = 0
     ended: bool = False
+    lookup: Lookup | None = None
+    guesses: list[int] = field(default_factory=list)
 
     @property
     def pending(self) -> int:
@@ -56,7 +60,8 @@ class Drawn:
 class Columns:
     """The sampling parameters of a batch as arrays, made once for as long as the same rows draw together.
 
-    With `compiled`, the size of the vocabulary, compiled code draws.
+    A row that stands there several times draws as many tokens, each as if those before it were its own. With
+    `compiled`, the size of the vocabulary, compiled code draws.
     """
 
     def __init__(self, rows: Sequence[Row], device: torch.device, compiled: int) -> None:
@@ -69,6 +74,9 @@ class Columns:
         columns = (self._temperature, self._top_k, self._top_p, self._min_p)
         self._native = NativeDraw(compiled, *columns) if compiled else None
         self._uniform = self._native.uniform if self._native else np.empty(len(rows))
+        self._ahead = [0] * len(rows)
+        for at in range(1, len(rows)):
+            self._ahead[at] = self._ahead[at - 1] + 1 if rows[at] is rows[at - 1] else 0
         self._tensors = [torch.from_numpy(column).to(device) for column in columns]
         self._shapers = [(row, shaper) for row, r in enumerate(rows) if (shaper := r.shaper) is not None]
         self._asking = [(row, r.request.alternatives) for row, r in enumerate(rows) if r.request.alternatives]
@@ -79,7 +87,7 @@ class Columns:
     def draw(self, logits_BV: Tensor) -> Drawn:
         """The next token of each row."""
         for row, r in enumerate(self.rows):
-            self._uniform[row] = r.uniforms[r.drawn]
+            self._uniform[row] = r.uniforms[r.drawn + self._ahead[row]]
         shaped = logits_BV
         if self._shapers:
             shaped = logits_BV.clone()

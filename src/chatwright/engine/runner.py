@@ -21,13 +21,13 @@ from chatwright.model.shape import Shape
 class Segment:
     """`tokens` of one sequence to be read next, the first at position `start` of `slot`.
 
-    Positions before `start` are in the slot already. Where `logits` is set, the logits after the last token are wanted.
+    Positions before `start` are in the slot already. The logits after each of the last `logits` tokens are wanted.
     """
 
     slot: int
     start: int
     tokens: Sequence[int]
-    logits: bool = True
+    logits: int = 1
 
 
 class Runner(Protocol):
@@ -43,7 +43,7 @@ class Runner(Protocol):
     def device(self) -> torch.device: ...
 
     def forward(self, segments: Sequence[Segment]) -> Tensor:
-        """Logits, wanting segments x V, float32 on `device`, in their order; valid until the next call."""
+        """Logits, tokens that want them x V, float32 on `device`, in their order; valid until the next call."""
         ...
 
     def hidden(self, segments: Sequence[Segment]) -> Tensor:

@@ -22,15 +22,19 @@ CROWD = 8
 """One in so many slots must be free before a crowd of requests that nobody watches is let in together."""
 
 
+FEW = 4
+"""Rows up to which guesses are read: their passes wait for weights, so that more tokens in them cost little."""
+
+
 class Scheduler:
     """`slots` requests run together in the first slots of `runner`, the rest wait in order.
 
     Where somebody watches, `chunk` prompt tokens at most are read in one step, beside one token of every request that
-    answers already.
+    answers already. `ahead` tokens at most are guessed.
     """
 
-    def __init__(self, runner: Runner, slots: int, chunk: int) -> None:
-        self.runner, self.chunk = runner, chunk
+    def __init__(self, runner: Runner, slots: int, chunk: int, ahead: int = 0) -> None:
+        self.runner, self.chunk, self.ahead = runner, chunk, ahead
         self.rows: list[Row] = []
         self.prefixes = Prefixes(slots)
         self._slots = slots
@@ -86,7 +90,9 @@ class Scheduler:
         for row in self.rows:
             if row.source is None:
                 if row.computed == len(row.tokens) - 1:
-                    read.append((row, Segment(row.slot, row.computed, row.tokens[-1:])))
+                    row.guesses = self._guess(row)
+                    tokens = [row.tokens[-1], *row.guesses]
+                    read.append((row, Segment(row.slot, row.computed, tokens, len(tokens))))
                 else:
                     prompts.append(row)
         if prompts:
@@ -94,16 +100,25 @@ class Scheduler:
             for row, count in zip(prompts, shares([r.pending for r in prompts], budget), strict=True):
                 if count:
                     end = row.computed + count
-                    part = Segment(row.slot, row.computed, row.tokens[row.computed : end], end == len(row.tokens))
+                    part = Segment(row.slot, row.computed, row.tokens[row.computed : end], int(end == len(row.tokens)))
                     read.append((row, part))
         return read
 
     def done(self, read: Sequence[tuple[Row, Segment]]) -> list[Row]:
-        """What was planned is read; the rows that can draw now, in the order of their logits."""
+        """What was planned is read; the rows that can draw now, in the order of their logits, once for each of them.
+
+        Guesses do not count as read until they have turned out right.
+        """
         for row, segment in read:
-            row.computed += len(segment.tokens)
+            row.computed += len(segment.tokens) - max(0, segment.logits - 1)
             self.prefixes.fill(row.slot, row.computed)
-        return [row for row, segment in read if segment.logits]
+        return [row for row, segment in read for _ in range(segment.logits)]
+
+    def _guess(self, row: Row) -> list[int]:
+        """What may follow in `row`, where few rows run: many fill a pass by themselves."""
+        if row.lookup is None or len(self.rows) > FEW:
+            return []
+        return row.lookup.guess(row.tokens, min(self.ahead, len(row.uniforms) - row.drawn - 1))
 
     def leave(self) -> None:
         """Frees the slots of rows that have ended; what they computed stays there until somebody needs the slot."""

@@ -40,12 +40,13 @@ SMALL_MODEL = 20_000_000
 
 @dataclass(frozen=True, slots=True)
 class Loading:
-    """What is loaded: a checkpoint folder, for so many requests at once, with these weights and threads (0: chosen)."""
+    """What is loaded: a checkpoint folder, for so many requests at once, with these weights, threads (0: chosen) and guesses."""
 
     path: Path
     max_batch: int
     weights: Literal["auto", "fp32", "bf16", "int8"]
     threads: int
+    lookup: int = 0
 
 
 Loader = Callable[[Loading], EngineLike]
@@ -59,7 +60,7 @@ def load_engine(wanted: Loading) -> EngineLike:
 
     small = load_shape(wanted.path).parameters < SMALL_MODEL
     use_threads(wanted.threads or (1 if small else 0))
-    engine = Engine.load(wanted.path, max_batch=wanted.max_batch, weights=wanted.weights)
+    engine = Engine.load(wanted.path, max_batch=wanted.max_batch, weights=wanted.weights, lookup=wanted.lookup)
     # What is loaded stays for good: the collector need not look through it again and again while people wait.
     gc.collect()
     gc.freeze()
@@ -127,6 +128,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--max-queue", type=int, default=64)
     parser.add_argument("--weights", choices=("auto", "fp32", "bf16", "int8"), default="auto")
     parser.add_argument("--threads", type=int, default=0, help="0: one for a small model, else one per free core")
+    parser.add_argument("--lookup", type=int, default=0, help="tokens guessed ahead from what stands before; 0: none")
     parser.add_argument("--sampling", default="{}", help="default sampling parameters as a JSON object")
     parser.add_argument("--stdin-watch", action="store_true", help="end when standard input ends")
     return parser
@@ -151,7 +153,7 @@ def main(arguments: Sequence[str] | None = None, load: Loader = load_engine) -> 
     metrics = EngineMetrics(name)
 
     def loaded() -> EngineLike:
-        engine = load(Loading(args.model, args.max_batch, args.weights, args.threads))
+        engine = load(Loading(args.model, args.max_batch, args.weights, args.threads, args.lookup))
         metrics.version(engine.id)
         return engine
 

@@ -71,6 +71,8 @@ class TorchRunner:
 
     @torch.inference_mode()
     def forward(self, segments: Sequence[Segment]) -> Tensor:
+        if any(s.logits > 1 for s in segments):
+            raise ValueError("logits after several tokens of a segment come from the compiled runner alone")
         wanting = {s.slot: place for place, s in enumerate([s for s in segments if s.logits])}
         found: list[Tensor] = []
         places: list[int] = []
@@ -218,5 +220,7 @@ def _parts(segment: Segment) -> list[Segment]:
     parts = []
     for at in range(0, length, size):
         last = at + size >= length
-        parts.append(Segment(segment.slot, segment.start + at, segment.tokens[at : at + size], segment.logits and last))
+        parts.append(
+            Segment(segment.slot, segment.start + at, segment.tokens[at : at + size], segment.logits if last else 0)
+        )
     return parts

@@ -69,6 +69,7 @@ class EngineProcess:
             *command, "--model", str(model.path), "--name", model.name, "--socket", str(socket), "--stdin-watch",
             "--max-batch", str(settings.max_batch), "--max-queue", str(settings.max_queue),
             "--weights", settings.weights, "--threads", str(settings.threads),
+            "--lookup", str(settings.lookup),
             "--sampling", settings.sampling.model_dump_json(),
         )  # fmt: skip
         self.state: EngineState = "waiting"

@@ -94,13 +94,14 @@ class NativeRunner:
         self._bound[slot] = adapter
 
     def forward(self, segments: Sequence[Segment]) -> Tensor:
-        if len(self._logits) < len(segments):
-            self._logits = torch.empty(len(segments), self.shape.vocab_size)
+        count = sum(s.logits for s in segments)
+        if len(self._logits) < count:
+            self._logits = torch.empty(count, self.shape.vocab_size)
         names = {self._bound[s.slot] for s in segments} if self._adapters else {""}
         if names == {""}:
             return self._logits[: self._run("", segments, self._logits, None)]
-        made = self._logits[: sum(s.logits for s in segments)]
-        wanting = [self._bound[s.slot] for s in segments if s.logits]
+        made = self._logits[:count]
+        wanting = [self._bound[s.slot] for s in segments for _ in range(s.logits)]
         for name in names:
             part = torch.empty(wanting.count(name), self.shape.vocab_size)
             self._run(name, [s for s in segments if self._bound[s.slot] == name], part, None)
@@ -164,8 +165,9 @@ class Rows:
         self.tokens += segment.tokens[begun:end]
         self.slots += [segment.slot] * (end - begun)
         self.positions += range(first, first + end - begun)
-        if logits and segment.logits and end == len(segment.tokens):
-            self.wanted.append(len(self.tokens) - 1)
+        if logits:
+            wanting = range(max(begun, len(segment.tokens) - segment.logits), end)
+            self.wanted += [len(self.tokens) - end + at for at in wanting]
 
 
 @torch.no_grad()
