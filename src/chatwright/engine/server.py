@@ -40,7 +40,7 @@ SMALL_MODEL = 20_000_000
 
 @dataclass(frozen=True, slots=True)
 class Loading:
-    """What is loaded: a checkpoint folder, for so many requests at once, with these weights, threads (0: chosen) and guesses."""
+    """A checkpoint folder, how many requests it answers at once, its weights, threads (0: chosen) and guesses."""
 
     path: Path
     max_batch: int
