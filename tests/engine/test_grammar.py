@@ -59,6 +59,16 @@ def test_answers_follow_the_schema(temperature: float) -> None:
         assert not TOKENIZER.special_ids & set(completion.tokens[:-1])
 
 
+@pytest.mark.parametrize("schema", [json.dumps(PERSON), "json"])
+def test_no_token_is_spent_on_white_space(schema: str) -> None:
+    """Even where the model likes blanks and new lines best."""
+    blanks = tuple((t, 30.0) for t in range(TOKENIZER.vocab_size) if not TOKENIZER.decode([t]).strip())
+    finished = [c for c in ask(schema, 8, logit_bias=blanks) if c.finish_reason == "stop"]
+    assert finished
+    for completion in finished:
+        assert completion.text == json.dumps(json.loads(completion.text), ensure_ascii=False)
+
+
 def test_any_json_is_json() -> None:
     finished = [c for c in ask("json", 8) if c.finish_reason == "stop"]
     assert finished

@@ -34,8 +34,8 @@ LIMITS = {
     "max_grammar_size": 100_000,
     "max_items_in_row": 1_000,
 }
-WHITE_SPACE = r" |\n {0,16}"
-"""What may stand between the parts of JSON; the library's default would let a weak model write blanks for ever."""
+SPELLING = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
+"""JSON as Python and chat templates write it. Where white space is free, a weak model writes blanks for ever."""
 
 
 class Matcher:
@@ -87,7 +87,7 @@ class Grammars:
         text = "{}" if schema == ANY_JSON else schema
         _check(text)
         try:
-            grammar = library.LLMatcher.grammar_from_json_schema(text, overrides={"whitespace_pattern": WHITE_SPACE})
+            grammar = library.LLMatcher.grammar_from_json_schema(text, overrides=SPELLING)
             matcher = library.LLMatcher(
                 self._vocabulary(), grammar, log_level=0, limits=library.LLParserLimits(**LIMITS)
             )

@@ -54,8 +54,8 @@ class SamplingParams:
             raise InputError(f"repetition_penalty must lie between 0.01 and 100, not {self.repetition_penalty}")
         if any(not -100.0 <= bias <= 100.0 for _, bias in self.logit_bias):
             raise InputError("a bias in logit_bias must lie between -100 and 100")
-        if self.seed is not None and self.seed < 0:
-            raise InputError(f"seed must be 0 or more, not {self.seed}")
+        if self.seed is not None and not 0 <= self.seed < 1 << 128:
+            raise InputError(f"seed must lie between 0 and 2^128 - 1, not {self.seed}")
         if any(not s for s in self.stop):
             raise InputError("a stop string must not be empty")
 

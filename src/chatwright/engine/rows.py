@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -15,6 +16,10 @@ from chatwright.engine.request import Request, Step
 from chatwright.engine.sampling import COLDEST, alternatives, draw, model_logprobs
 from chatwright.engine.shaping import Shaper
 from chatwright.engine.stream import TextStream
+from chatwright.errors import CheckpointError
+
+LARGEST_CUT = (1 << 31) - 1
+"""Of top_k, which people may set to any number; compiled code reads 32 bits."""
 
 
 @dataclass(slots=True, eq=False)
@@ -68,7 +73,7 @@ class Columns:
         self.rows = list(rows)
         sampling = [r.request.sampling for r in rows]
         self._temperature = np.array([s.temperature for s in sampling], np.float32)
-        self._top_k = np.array([s.top_k for s in sampling], np.int64)
+        self._top_k = np.array([min(s.top_k, LARGEST_CUT) for s in sampling], np.int64)
         self._top_p = np.array([s.top_p for s in sampling], np.float32)
         self._min_p = np.array([s.min_p for s in sampling], np.float32)
         columns = (self._temperature, self._top_k, self._top_p, self._min_p)
@@ -85,7 +90,7 @@ class Columns:
         self._nothing: list[tuple[tuple[int, float], ...]] = [()] * len(rows)
 
     def draw(self, logits_BV: Tensor) -> Drawn:
-        """The next token of each row."""
+        """The next token of each row. Raises CheckpointError where the logits are no numbers."""
         for row, r in enumerate(self.rows):
             self._uniform[row] = r.uniforms[r.drawn + self._ahead[row]]
         shaped = logits_BV
@@ -94,13 +99,19 @@ class Columns:
             for row, shaper in self._shapers:
                 shaper.apply(shaped[row])
         tokens, logprobs, own = self._native(shaped) if self._native else self._plain(shaped)
-        if self._shapers:
-            own = model_logprobs(logits_BV, torch.tensor(tokens, device=logits_BV.device)).tolist()
+        for row, _ in self._shapers:  # only theirs: what a row gives must not depend on who draws beside it
+            token = torch.tensor(tokens[row : row + 1], device=logits_BV.device)
+            own[row] = model_logprobs(logits_BV[row : row + 1], token).item()
+        if math.isnan(sum(own)):
+            raise CheckpointError(
+                "the model's logits are no numbers (NaN or infinite): its weights are damaged, or its training diverged"
+            )
         others = self._nothing
         if self._asking:
             others = list(others)
             for row, count in self._asking:
-                others[row] = alternatives(logits_BV[row], count)
+                best = alternatives(logits_BV[row], count)
+                others[row] = tuple((t, own[row] if t == tokens[row] else logprob) for t, logprob in best)
         return Drawn(tokens, logprobs, own, others)
 
     def _plain(self, logits_BV: Tensor) -> tuple[list[int], list[float], list[float]]:

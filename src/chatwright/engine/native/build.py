@@ -2,6 +2,7 @@
 
 The library lies in the user's cache under a name made of source, flags, compiler and processor, so that a change of
 any of them makes a new one, and is put there whole, so that two processes that build at once do not disturb each other.
+It ends with a digest of itself, which the loader passes over: mapping a file that was cut short can kill the process.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import hashlib
+import logging
 import os
 import platform
 import shutil
@@ -19,6 +21,8 @@ from pathlib import Path
 FLAGS = ("-O3", "-std=gnu11", "-march=native", "-ffp-contract=fast", "-fno-math-errno", "-fPIC", "-shared", "-pthread")
 FOLDER = Path(__file__).parent
 PATIENCE_SECONDS = 300
+DIGEST_BYTES = 32
+log = logging.getLogger(__name__)
 
 
 class NoCompiler(Exception):
@@ -26,7 +30,7 @@ class NoCompiler(Exception):
 
 
 def cache_folder() -> Path:
-    """`$CHATWRIGHT_CACHE`, else `chatwright` in the user's cache."""
+    """`$CHATWRIGHT_CACHE`, else `chatwright` in the user's cache. Raises RuntimeError for a user without a home."""
     if named := os.environ.get("CHATWRIGHT_CACHE"):
         return Path(named)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "chatwright"
@@ -39,10 +43,14 @@ def library(flags: tuple[str, ...] = FLAGS) -> ctypes.CDLL:
     if compiler is None:
         raise NoCompiler("there is no C compiler here (gcc or clang)")
     try:
-        file = cache_folder() / "native" / f"{_key(compiler, flags)}.so"
-        if not file.is_file():
-            _compile(compiler, flags, file)
-        return _declared(ctypes.CDLL(str(file)))
+        key = _key(compiler, flags)
+        if (found := _kept(key)) is not None:
+            return _declared(ctypes.CDLL(str(found)))
+        with tempfile.TemporaryDirectory() as folder:  # a library that is loaded needs its file no longer
+            made = Path(folder) / f"{key}.so"
+            _compile(compiler, flags, made)
+            _keep(made)
+            return _declared(ctypes.CDLL(str(made)))
     except (OSError, subprocess.SubprocessError) as error:
         raise NoCompiler(f"{compiler} could not build the compiled runner ({error})") from None
 
@@ -64,15 +72,35 @@ def _processor() -> bytes:
         return f"{platform.machine()} {platform.processor()}".encode()
 
 
-def _compile(compiler: str, flags: tuple[str, ...], file: Path) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=file.parent) as folder:
-        made = Path(folder) / "native.so"
-        command = [compiler, *flags, str(FOLDER / "decoder.c"), str(FOLDER / "draw.c"), "-o", str(made), "-lm"]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False)
-        if done.returncode != 0:
-            raise NoCompiler(f"{compiler} could not build the compiled runner: {done.stderr.strip()[:300]}")
-        os.replace(made, file)
+def _compile(compiler: str, flags: tuple[str, ...], made: Path) -> None:
+    command = [compiler, *flags, str(FOLDER / "decoder.c"), str(FOLDER / "draw.c"), "-o", str(made), "-lm"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False)
+    if done.returncode != 0:
+        raise NoCompiler(f"{compiler} could not build the compiled runner: {done.stderr.strip()[:300]}")
+
+
+def _kept(key: str) -> Path | None:
+    """The library of this key in the cache, where it is there and whole."""
+    try:
+        file = cache_folder() / "native" / f"{key}.so"
+        content = file.read_bytes()
+    except (OSError, RuntimeError):
+        return None
+    return file if hashlib.sha256(content[:-DIGEST_BYTES]).digest() == content[-DIGEST_BYTES:] else None
+
+
+def _keep(made: Path) -> None:
+    """Puts a new library into the cache, for the next time. Where that fails, a warning says that it will be slow."""
+    try:
+        folder = cache_folder() / "native"
+        folder.mkdir(parents=True, exist_ok=True)
+        content = made.read_bytes()
+        with tempfile.TemporaryDirectory(dir=folder) as own:
+            file = Path(own) / made.name
+            file.write_bytes(content + hashlib.sha256(content).digest())
+            os.replace(file, folder / made.name)
+    except (OSError, RuntimeError) as error:
+        log.warning("the compiled runner could not be kept (%s): every start will compile it again", error)
 
 
 class Shape(ctypes.Structure):

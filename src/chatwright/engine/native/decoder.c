@@ -35,13 +35,17 @@ typedef struct Model {
     /* Of the pass under way: */
     int rows;
     const int32_t *tokens, *slots, *positions;
-    float *x, *normed, *qkv, *attended, *activated, *scales;
+    float *x, *normed, *qkv, *attended, *activated, *scales, *scores;
     void *prepared;
 } Model;
 
 /* Bytes between two heads' keys. Without them the same position of all sequences would lie a power of two apart, and
 the processor's caches would hold few of them at a time (measured: a batch of 16 took four times as long as one of 8). */
 enum { APART = 5 * 64 };
+
+/* Attention scores of so many positions lie on the stack, which is in the nearest cache already; those of longer
+contexts have a place of their own for each part of the work, as a thread's stack may be small. */
+enum { STACKED = 1 << 14, ATTEND_PARTS = 8 /* for each thread */ };
 
 /* -- Making ----------------------------------------------------------------------------------------------------------- */
 
@@ -63,6 +67,8 @@ static Matrix matrix_new(int format, int outputs, int inputs, int stride) {
     return (Matrix){(Format)format, outputs, inputs, panels, depth, wide_room(panels * panel_bytes((Format)format, depth))};
 }
 
+static size_t scores_apart(const Shape *s) { return ((size_t)s->context + LANES - 1) / LANES * LANES; }
+
 static void rows_new(Model *model) {
     Shape s = model->shape;
     size_t rows = s.most_rows, widest = s.width > model->attention ? s.width : model->attention;
@@ -75,9 +81,13 @@ static void rows_new(Model *model) {
     model->activated = room(4 * rows * model->mlp_stride);
     model->prepared = room(2 * rows * widest);
     model->scales = room(4 * rows * widest / GROUP);
+    if (s.context > STACKED) model->scores = room(4 * ATTEND_PARTS * (size_t)s.threads * scores_apart(&s));
 }
 
-/* A new model, or with `owner` another set of weights that works with that model's threads, rows and cache. */
+void model_free(Model *model);
+
+/* A new model, or with `owner` another set of weights that works with that model's threads, rows and cache. NULL where
+memory cannot hold the cache. */
 Model *model_new(const Shape *given, Model *owner) {
     Model *model = calloc(1, sizeof *model);
     Shape s = model->shape = *given;
@@ -110,6 +120,11 @@ Model *model_new(const Shape *given, Model *owner) {
     size_t each = (size_t)s.slots * s.layers * s.kv_heads;
     model->keys = wide_room(each * model->keys_each);
     model->values = wide_room(each * model->values_each);
+    if (!model->keys || !model->values) {
+        model->crew = hire(1);
+        model_free(model);
+        return NULL;
+    }
     rows_new(model);
     model->crew = hire(s.threads);
     return model;
@@ -124,7 +139,7 @@ void model_free(Model *model) {
         for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) free(parts[i]);
     }
     void *shared[] = {model->keys, model->values, model->x, model->normed, model->qkv, model->attended,
-                      model->activated, model->prepared, model->scales};
+                      model->activated, model->prepared, model->scales, model->scores};
     for (size_t i = 0; i < sizeof shared / sizeof *shared && owns; i++) free(shared[i]);
     void *own[] = {model->layers, model->head.data, model->embedding, model->final_norm, model->rope, model};
     for (size_t i = 0; i < sizeof own / sizeof *own; i++) free(own[i]);
@@ -326,14 +341,15 @@ ALWAYS void mix(const float *weights, const void *values, int W, int w, int firs
 typedef struct { Model *model; int layer, each; } Attending;
 
 /* One row and one key-value head: all the query heads that share it. */
-ALWAYS void attend(Model *model, int layer, int row, int kv_head, const size_t item) {
+ALWAYS void attend(Model *model, int layer, int row, int kv_head, int part, const size_t item) {
     const Shape *s = &model->shape;
     int W = s->head_width, last = model->positions[row], groups = s->heads / s->kv_heads;
     int first = s->window && last >= s->window ? last - s->window + 1 : 0;
     int from = first / LANES, to = last / LANES + 1;
     const void *keys = keys_of(model, model->slots[row], layer, kv_head);
     const void *values = values_of(model, model->slots[row], layer, kv_head);
-    float scores[to * LANES];
+    const int stacked = to * LANES <= STACKED;
+    float few[stacked ? to * LANES : 1], *scores = stacked ? few : model->scores + part * scores_apart(s);
     for (int head = kv_head * groups; head < (kv_head + 1) * groups; head++) {
         const float *q = model->qkv + (size_t)row * model->qkv_width + head * W;
         int b = from, w = 0;
@@ -350,8 +366,8 @@ static void attend_part(void *argument, int part) {
     const Attending *job = argument;
     int heads = job->model->shape.kv_heads, all = job->model->rows * heads;
     for (int at = part * job->each; at < (part + 1) * job->each && at < all; at++)
-        if (job->model->item == 4) attend(job->model, job->layer, at / heads, at % heads, 4);
-        else attend(job->model, job->layer, at / heads, at % heads, 2);
+        if (job->model->item == 4) attend(job->model, job->layer, at / heads, at % heads, part, 4);
+        else attend(job->model, job->layer, at / heads, at % heads, part, 2);
 }
 
 /* -- The pass ------------------------------------------------------------------------------------------------------------ */
@@ -374,7 +390,7 @@ static void block(Model *model, int index) {
     int items = model->rows * s->kv_heads;
     apply(model, &layer->qkv, model->rows, model->x, s->width, layer->input_norm, model->qkv, model->qkv_width, WRITE);
     each_row(model, model->rows, place, &index);
-    Attending job = {model, index, items / (8 * s->threads) + 1};
+    Attending job = {model, index, items / (ATTEND_PARTS * s->threads) + 1};
     share(model->crew, attend_part, &job, (items + job.each - 1) / job.each);
     apply(model, &layer->out, model->rows, model->attended, model->attention, NULL, model->x, s->width, ADD);
     apply(model, &layer->gate_up, model->rows, model->x, s->width, layer->post_norm, model->activated,

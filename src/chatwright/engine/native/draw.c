@@ -16,7 +16,8 @@ static int by_token(const void *a, const void *b) {
     return ((const Candidate *)a)->token - ((const Candidate *)b)->token;
 }
 
-typedef struct { float most; int best; double sum; } Softmax; /* sum of e^((logit - most) / temperature) */
+/* sum of e^((logit - most) / temperature); it is no number where a logit is none, or infinite, or all are ruled out. */
+typedef struct { float most; int best; double sum; } Softmax;
 
 static Softmax softmax_of(const float *logits, int vocab, float temperature) {
     Softmax made = {logits[0], 0, 0};
@@ -113,6 +114,7 @@ void draw(int rows, int vocab, const float *logits, const float *temperature, co
         float heat = greedy ? 1 : temperature[row];
         Softmax one = softmax_of(logits, vocab, 1), softmax = heat == 1 ? one : softmax_of(logits, vocab, heat);
         int token = softmax.best;
+        if (isnan(softmax.sum)) greedy = 1; /* the log-probabilities tell the caller */
         if (!greedy && (top_k[row] > 0 || top_p[row] < 1 || min_p[row] > 0))
             token = invert_cut(logits, vocab, softmax, heat, (int)top_k[row], top_p[row], min_p[row], uniform[row],
                                candidates);

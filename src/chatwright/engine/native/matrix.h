@@ -48,14 +48,18 @@ static size_t panel_bytes(Format format, int depth) {
 
 static void pack_group(Group *group, const float *rows[LANES], int from, int inputs) {
     for (int lane = 0; lane < LANES; lane++) {
-        float most = 0;
+        float most = 0, zeros = 0;
         int sum = 0;
-        for (int k = from; k < from + GROUP && k < inputs && rows[lane]; k++) most = fmaxf(most, fabsf(rows[lane][k]));
+        for (int k = from; k < from + GROUP && k < inputs && rows[lane]; k++) {
+            most = fmaxf(most, fabsf(rows[lane][k]));
+            zeros += rows[lane][k] * 0;
+        }
+        if (zeros != 0) most = NAN; /* a weight is infinite or no number, and rounding must not hide it */
         uint32_t bits;
         /* most / 127, rounded up to a bfloat16 so that nothing is cut off: a step is then at most 1 in 128 too wide. */
         float step_size = most / 127, scale;
         memcpy(&bits, &step_size, 4);
-        bits = (bits + 0xffff) & 0xffff0000u;
+        bits = ((bits & 0x7fffffff) + 0xffff) & 0xffff0000u;
         memcpy(&scale, &bits, 4);
         for (int k = from; k < from + GROUP; k++) {
             float value = rows[lane] && k < inputs && scale > 0 ? rows[lane][k] / scale : 0;
@@ -100,12 +104,18 @@ static void prepare_row(Format format, const float *x, int inputs, int depth, vo
             memcpy(padded, from, sizeof(float) * (inputs - g * GROUP));
             from = padded;
         }
-        Floats most = {0};
+        /* The largest of the magnitudes' bits, read as whole numbers: unlike a comparison of floats, that keeps NaN. */
+        Ints most = {0};
         for (int k = 0; k < GROUP; k += LANES) {
-            Floats part = load(from + k);
-            most = larger(most, larger(part, -part));
+            Ints magnitude = (Ints)load(from + k) & 0x7fffffff, mask = magnitude > most;
+            most = (magnitude & mask) | (most & ~mask);
         }
-        float scale = largest_of(most) / 127, inverse = scale > 0 ? 1 / scale : 0;
+        int32_t bits = 0;
+        float scale;
+        for (int i = 0; i < LANES; i++) bits = most[i] > bits ? most[i] : bits;
+        memcpy(&scale, &bits, 4);
+        scale /= 127;
+        float inverse = scale > 0 ? 1 / scale : 0;
         for (int k = 0; k < GROUP; k += LANES) {
             const float round = 12582912.0f;
             Floats steps = load(from + k) * inverse;

@@ -69,8 +69,11 @@ class NativeRunner:
 
     def _new(self, owner: ctypes.c_void_p | None) -> ctypes.c_void_p:
         made = ctypes.c_void_p(self._library.model_new(ctypes.byref(self._shape), owner))
-        # Finalizers run last in, first out: the model that owns the cache is freed after those that use it.
-        weakref.finalize(self, self._library.model_free, made)
+        if not made:
+            raise MemoryError(f"there is no memory for a cache of {self.slots} slots of {self.context} tokens")
+        # Finalizers run last in, first out: the model that owns the cache is freed after those that use it. At the end
+        # of the process the system frees all; a thread may still be computing then.
+        weakref.finalize(self, self._library.model_free, made).atexit = False
         return made
 
     @property

@@ -2,7 +2,9 @@
 
 Parts are taken one by one from a ticket. The caller takes parts too and waits only for those that a helper has
 begun: a helper that was put to sleep by the system, because another program needs its core, simply takes none. Fixed
-shares with a barrier (OpenMP) stall for whole time slices in that case. */
+shares with a barrier (OpenMP) stall for whole time slices in that case.
+
+A process that was forked has no helpers, only what they left in memory: its caller computes alone. */
 #ifndef CHATWRIGHT_THREADS_H
 #define CHATWRIGHT_THREADS_H
 
@@ -13,6 +15,7 @@ shares with a barrier (OpenMP) stall for whole time slices in that case. */
 #include <string.h>
 
 enum { SPINS = 4000 }; /* looks at the ticket before a helper goes to sleep: some ten microseconds */
+enum { MOST_PARTS = 0xfffff };
 
 typedef void (*Part)(void *job, int part);
 
@@ -25,8 +28,12 @@ typedef struct {
     pthread_mutex_t lock;
     pthread_cond_t wake;
     pthread_t *threads;
-    int helpers;
+    int helpers, forks; /* forks: how often the process had been forked when they were hired */
 } Crew;
+
+static int forks; /* ancestors of this process that used this library */
+static void forked(void) { forks++; }
+static void hear_of_forks(void) { pthread_atfork(NULL, NULL, forked); }
 
 static inline void breathe(void) {
 #if defined(__x86_64__)
@@ -73,7 +80,7 @@ static void *helper(void *argument) {
 }
 
 static void share(Crew *crew, Part function, void *job, int parts) {
-    if (parts <= 1 || crew->helpers == 0) {
+    if (parts <= 1 || parts > MOST_PARTS || crew->helpers == 0 || crew->forks != forks) {
         for (int part = 0; part < parts; part++) function(job, part);
         return;
     }
@@ -92,22 +99,27 @@ static void share(Crew *crew, Part function, void *job, int parts) {
 }
 
 static Crew *hire(int threads) {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, hear_of_forks);
     Crew *crew = aligned_alloc(64, (sizeof(Crew) + 63) / 64 * 64);
     memset(crew, 0, sizeof *crew);
     pthread_mutex_init(&crew->lock, NULL);
     pthread_cond_init(&crew->wake, NULL);
     crew->threads = calloc(threads, sizeof *crew->threads);
+    crew->forks = forks;
     for (int i = 0; i + 1 < threads; i++)
         if (pthread_create(&crew->threads[crew->helpers], NULL, helper, crew) == 0) crew->helpers++;
     return crew;
 }
 
 static void dismiss(Crew *crew) {
-    pthread_mutex_lock(&crew->lock);
-    atomic_store(&crew->ending, 1);
-    pthread_cond_broadcast(&crew->wake);
-    pthread_mutex_unlock(&crew->lock);
-    for (int i = 0; i < crew->helpers; i++) pthread_join(crew->threads[i], NULL);
+    if (crew->forks == forks) {
+        pthread_mutex_lock(&crew->lock);
+        atomic_store(&crew->ending, 1);
+        pthread_cond_broadcast(&crew->wake);
+        pthread_mutex_unlock(&crew->lock);
+        for (int i = 0; i < crew->helpers; i++) pthread_join(crew->threads[i], NULL);
+    }
     free(crew->threads);
     free(crew);
 }

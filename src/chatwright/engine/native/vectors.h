@@ -23,6 +23,7 @@ ALWAYS Floats all(float x) { return x - (Floats){0}; }
 ALWAYS uint16_t to_bf16(float x) {
     uint32_t bits;
     memcpy(&bits, &x, 4);
+    if (x != x) return 0x7fc0; /* rounding could carry into the sign and leave a zero */
     return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16); /* to the nearest, ties to even */
 }
 
@@ -55,12 +56,13 @@ ALWAYS float largest_of(Floats x) {
     return most;
 }
 
-/* e^x to a few units in the last place: 2^n times a polynomial in the remainder, |r| <= ln(2) / 2. Below -87 it is 0. */
+/* e^x to a few units in the last place: 2^n times a polynomial in the remainder, |r| <= ln(2) / 2. Below -87 it is 0.
+What is no number stays none. */
 ALWAYS Floats exponential(Floats x) {
     const float round = 12582912.0f; /* 1.5 * 2^23: adding and taking it away rounds to whole numbers */
-    Ints alive = x > -87.0f;
-    x = larger(x, all(-87.0f));
-    x = pick(x < 88.0f, x, all(88.0f));
+    Ints gone = x <= -87.0f;
+    x = pick(gone, all(-87.0f), x);
+    x = pick(x > 88.0f, all(88.0f), x);
     Floats n = (x * 1.44269504f + round) - round;
     Floats r = x - n * 0.693359375f; /* ln 2 in two parts, so that no bits are lost */
     r = r + n * 2.12194440e-4f;
@@ -74,7 +76,7 @@ ALWAYS Floats exponential(Floats x) {
     p = p * r + 1.0f;
     Ints whole = __builtin_convertvector(n, Ints);
     Ints power = (whole + 127) << 23;
-    return (Floats)((Ints)(p * (Floats)power) & alive);
+    return (Floats)((Ints)(p * (Floats)power) & ~gone);
 }
 
 #endif
