@@ -54,6 +54,7 @@ from chatwright.product.responses import add_responses
 from chatwright.product.responses.body import ResponseBody
 from chatwright.product.responses.documents import ResponseObject
 from chatwright.product.responses.routes import Ask
+from chatwright.product.retention import retain
 from chatwright.product.security import REPORT_POLICY, SECURITY_HEADERS, KeyRequired, SameOrigin
 from chatwright.product.serving import SERVING_FILE, ServedModel, Serving, read_serving
 from chatwright.product.stored import (
@@ -174,8 +175,10 @@ def create_app(
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         async with gateway.running():
+            retention = asyncio.create_task(retain(store.answers, settings))
             on_start()
             yield
+            retention.cancel()
         store.close()
 
     app = FastAPI(title="Chatwright", lifespan=lifespan, docs_url=None, redoc_url=None)
