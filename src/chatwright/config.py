@@ -325,6 +325,8 @@ class ServeConfig(Section):
     max_queue: int = Field(default=64, gt=0, description="requests that may wait before 429")
     requests_per_minute: int = Field(default=0, ge=0, description="of one client; 0: as many as it likes")
     key_env: str = Field(default="", description="environment variable with the key that /v1 asks for; empty: none")
+    keep_days: int = Field(default=90, ge=0, description="that an answer which was not stored is known; 0: for ever")
+    keep_rows: int = Field(default=1_000_000, ge=0, description="of such answers at most; 0: any number")
     database: str = Field(default="", description="URL of the database; empty: chatwright.db in the workspace")
     weights: Literal["auto", "fp32", "bf16", "int8"] = Field(
         default="auto", description="auto: int8 on a CPU where the model is measured to write the same, else fp32"

@@ -10,15 +10,21 @@ from chatwright.engine import Request, SamplingParams
 from chatwright.engine.core import Engine
 from chatwright.engine.request import Step
 from chatwright.model.chat import NativeTemplate
+from chatwright.model.decoder import Decoder
 
 TOKENIZER = tiny_tokenizer()
 TEMPLATE = NativeTemplate(TOKENIZER)
 
 
+def wide_decoder(seed: int = 0, scale: float = 0.25, **changes: Any) -> Decoder:
+    """With heads as wide as compiled code needs them."""
+    return random_decoder(seed, scale, **{"head_width": 16, **changes})
+
+
 def make_engine(
     seed: int = 0, *, max_batch: int = 4, scale: float = 0.25, chunk: int | None = None, **changes: Any
 ) -> Engine:
-    model = random_decoder(seed, scale=scale, **changes)
+    model = wide_decoder(seed, scale, **changes)
     return Engine(model, TOKENIZER, TEMPLATE, max_batch=max_batch, chunk=chunk)
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tests.engine.making import TEMPLATE, TOKENIZER, drain
-from tests.model.small import random_decoder, random_tokens, write_model
+from tests.engine.making import TEMPLATE, TOKENIZER, drain, wide_decoder
+from tests.model.small import random_tokens, write_model
 
 from chatwright.config import LoraConfig
 from chatwright.engine import Request, SamplingParams
@@ -22,8 +22,8 @@ CONFIG = LoraConfig(rank=3, alpha=6.0, targets="all")
 
 
 def trained_adapter(folder: Path, seed: int) -> Decoder:
-    """Saves an adapter of random_decoder(1) that changes a lot; returns that model with it merged in."""
-    model = adapt(random_decoder(1, scale=0.35), CONFIG, seed)
+    """Saves an adapter of wide_decoder(1) that changes a lot; returns that model with it merged in."""
+    model = adapt(wide_decoder(1, scale=0.35), CONFIG, seed)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, weight in model.named_parameters():
@@ -31,13 +31,13 @@ def trained_adapter(folder: Path, seed: int) -> Decoder:
                 weight.copy_(torch.randn(weight.shape, generator=generator) * 0.3)
     folder.mkdir()
     save_adapter(folder, model.state_dict(), CONFIG, "base")
-    plain = random_decoder(1, scale=0.35)
+    plain = wide_decoder(1, scale=0.35)
     plain.load_state_dict(merged(model.state_dict(), CONFIG))
     return plain
 
 
 def make(max_batch: int = 4, model: Decoder | None = None) -> Engine:
-    return Engine(model or random_decoder(1, scale=0.35), TOKENIZER, TEMPLATE, max_batch=max_batch, chunk=9)
+    return Engine(model or wide_decoder(1, scale=0.35), TOKENIZER, TEMPLATE, max_batch=max_batch, chunk=9)
 
 
 def requests(adapters: tuple[str, ...], count: int) -> list[Request]:
@@ -72,8 +72,8 @@ def test_adapters_stay_with_new_weights(tmp_path: Path) -> None:
     engine = make()
     trained_adapter(tmp_path / "poet", 3)
     engine.add_adapter("poet", tmp_path / "poet")
-    engine.swap(random_decoder(2, scale=0.35))
-    other = make(model=random_decoder(2, scale=0.35))
+    engine.swap(wide_decoder(2, scale=0.35))
+    other = make(model=wide_decoder(2, scale=0.35))
     other.add_adapter("poet", tmp_path / "poet")
     asked = requests(("poet",), 2)
     assert [c.tokens for c in engine.generate(asked)] == [c.tokens for c in other.generate(asked)]
@@ -84,7 +84,7 @@ def test_an_adapter_answers_as_in_peft(tmp_path: Path) -> None:
     from transformers import AutoModelForCausalLM
 
     write_model(tmp_path / "base", 1)
-    base = random_decoder(1)
+    base = wide_decoder(1)
     trained_adapter(tmp_path / "poet", 4)
     theirs = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(tmp_path / "base"), str(tmp_path / "poet"))
     engine = make(model=base)
@@ -100,7 +100,7 @@ def test_an_adapter_answers_as_in_peft(tmp_path: Path) -> None:
 
 
 def test_the_adapted_model_is_not_touched(tmp_path: Path) -> None:
-    model = random_decoder(1, scale=0.35)
+    model = wide_decoder(1, scale=0.35)
     before = {name: weight.clone() for name, weight in model.state_dict().items()}
     trained_adapter(tmp_path / "poet", 5)
     engine = make(model=model)
@@ -120,9 +120,9 @@ def test_impossible_adapters_are_refused(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="not a LoRA adapter"):
         engine.add_adapter("nothing", tmp_path)
     with pytest.raises(CheckpointError, match="does not fit"):
-        make(model=random_decoder(1, width=32)).add_adapter("poet", tmp_path / "poet")
+        make(model=wide_decoder(1, width=32)).add_adapter("poet", tmp_path / "poet")
     with pytest.raises(CheckpointError, match="does not have"):
-        make(model=random_decoder(1, layers=1)).add_adapter("poet", tmp_path / "poet")
+        make(model=wide_decoder(1, layers=1)).add_adapter("poet", tmp_path / "poet")
     path = tmp_path / "poet" / "adapter_config.json"
     for change, words in (({"use_dora": True}, "use_dora"), ({"peft_type": "IA3"}, "IA3"), ({"r": 5}, "rank 5")):
         config = json.loads(path.read_text("utf-8"))

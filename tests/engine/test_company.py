@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 import torch
-from tests.engine.making import TEMPLATE, TOKENIZER, drain, make_engine
-from tests.model.small import random_decoder, random_tokens
+from tests.engine.making import TEMPLATE, TOKENIZER, drain, make_engine, wide_decoder
+from tests.model.small import random_tokens
 
 from chatwright.engine import Request, SamplingParams
 from chatwright.engine.core import Engine
@@ -53,7 +53,7 @@ def alone(model: Decoder, request: Request, weights: Weights) -> list[tuple[Any,
 def test_company_changes_no_bit(seed: int, weights: Weights) -> None:
     """Requests come and go at random, some are cancelled, texts are embedded and the same weights swapped in."""
     rng, shared = random.Random(seed), random_tokens(60, seed)
-    model = random_decoder(seed, scale=0.3, context=120)
+    model = wide_decoder(seed, scale=0.3, context=120)
     requests = [random_request(rng, i, shared) for i in range(24)]
     engine = Engine(
         model, TOKENIZER, TEMPLATE, max_batch=rng.choice([4, 12]), weights=weights, chunk=rng.choice([7, 64])
@@ -90,7 +90,7 @@ def test_the_drawn_token_has_one_log_probability() -> None:
 def test_damaged_weights_are_told_in_a_sentence(
     runner: type[NativeRunner] | type[TorchRunner], sampling: dict[str, Any]
 ) -> None:
-    model = random_decoder(0)
+    model = wide_decoder(0)
     with torch.no_grad():
         model.model.get_parameter("layers.0.mlp.up_proj.weight")[0, 0] = torch.nan
     engine = Engine(model, TOKENIZER, TEMPLATE, max_batch=2, runner=runner(model, 3, 64))

@@ -166,3 +166,17 @@ def test_the_vocabulary_is_prepared_once(monkeypatch: pytest.MonkeyPatch) -> Non
     first = grammars._prepared
     grammars.matcher('{"type": "object"}')
     assert grammars._prepared is first
+
+
+def test_answers_by_one_schema_do_not_disturb_each_other() -> None:
+    schema = json.dumps({"enum": ["river", "mill"]})
+    made = lambda: Grammars(TOKENIZER, TOKENIZER.vocab_size, TEMPLATE.stop_ids)  # noqa: E731
+    grammars = made()
+    first, second = grammars.matcher(schema), grammars.matcher(schema)
+    begin = second.allowed().copy()
+    (quote,) = TOKENIZER.encode('"')
+    first.push(quote)
+    assert not np.array_equal(first.allowed(), begin)
+    assert np.array_equal(second.allowed(), begin)
+    assert np.array_equal(grammars.matcher(schema).allowed(), begin)
+    assert np.array_equal(made().matcher(schema).allowed(), begin), "as if it were compiled afresh"

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.engine.making import TEMPLATE, TOKENIZER
-from tests.model.small import random_decoder, random_tokens
+from tests.engine.making import TEMPLATE, TOKENIZER, wide_decoder
+from tests.model.small import random_tokens
 
 from chatwright.engine import Request, SamplingParams
 from chatwright.engine.core import Engine
@@ -47,7 +47,7 @@ class Counting(NativeRunner):
 
 
 def make(lookup: int, weights: Weights, scale: float = 0.35) -> Engine:
-    model = random_decoder(3, scale=scale, context=200)
+    model = wide_decoder(3, scale=scale, context=200)
     return Engine(
         model, TOKENIZER, TEMPLATE, max_batch=3, lookup=lookup, runner=Counting(model, 4, 200, weights=weights)
     )

@@ -12,8 +12,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.engine.making import TEMPLATE, TOKENIZER, drain, make_engine, make_requests
-from tests.model.small import random_decoder, random_tokens, write_model
+from tests.engine.making import TEMPLATE, TOKENIZER, drain, make_engine, make_requests, wide_decoder
+from tests.model.small import random_tokens, write_model
 
 from chatwright.engine import Request, SamplingParams
 from chatwright.engine.core import Engine
@@ -47,7 +47,7 @@ class Watched(TorchRunner):
 
 
 def watched(seed: int = 0, *, max_batch: int = 4, chunk: int = 256, **changes: Any) -> tuple[Engine, Watched]:
-    model = random_decoder(seed, scale=0.35, **changes)
+    model = wide_decoder(seed, scale=0.35, **changes)
     runner = Watched(model, max_batch + 1, model.shape.context)
     return Engine(model, TOKENIZER, TEMPLATE, max_batch=max_batch, chunk=chunk, runner=runner), runner
 
@@ -284,13 +284,13 @@ def test_new_weights_answer_everything_from_then_on() -> None:
     old = engine.generate(requests)
     assert {c.version for c in old} == {0}
     with torch.no_grad():
-        for name, weight in random_decoder(12, scale=0.35).named_parameters():
+        for name, weight in wide_decoder(12, scale=0.35).named_parameters():
             engine.model.get_parameter(name).copy_(weight)
     engine.swap(engine.model)
     new = engine.generate(requests)
     assert {c.version for c in new} == {1}
     assert [list(c.tokens) for c in new] == [[s.token for s in steps] for steps in fresh(requests, 12)]
-    engine.swap(random_decoder(11, scale=0.35))
+    engine.swap(wide_decoder(11, scale=0.35))
     assert [c.tokens for c in engine.generate(requests)] == [c.tokens for c in old]
     assert engine.version == 2
 
@@ -303,7 +303,7 @@ def test_running_requests_go_on_with_new_weights() -> None:
     steps = [s for _ in range(6) for s in engine.step()]
     twins = [engine.submit(asking(random_tokens(30, 2), 2)) for _ in range(2)]
     steps += [s for s in engine.step() if s.handle == handle]
-    engine.swap(random_decoder(14, scale=0.35))
+    engine.swap(wide_decoder(14, scale=0.35))
     rest = drain(engine)
     before = [s.token for s in steps]
     other = asking([*request.tokens, *before], max_tokens=12 - len(before), temperature=0.0)
@@ -316,7 +316,7 @@ def test_running_requests_go_on_with_new_weights() -> None:
 def test_weights_of_another_shape_are_refused() -> None:
     engine, _ = watched(15)
     with pytest.raises(InputError, match="shape"):
-        engine.swap(random_decoder(15, layers=3))
+        engine.swap(wide_decoder(15, layers=3))
     assert engine.version == 0
 
 

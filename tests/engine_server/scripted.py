@@ -6,8 +6,8 @@ token per character. Words steer it: "slow" waits between steps, "forever" never
 was asked.
 
 A message {"script": [...]} is said token by token; a token is text, or {"hex": ...} for bytes. A `schema` is answered
-with the smallest value that fits. Every step offers its token and "?" as alternatives. A prompt that begins as the one
-before it did is cached that far.
+with the smallest value that fits; one with "held" in it is compiled until somebody says "release". Every step offers
+its token and "?" as alternatives. A prompt that begins as the one before it did is cached that far.
 """
 
 from __future__ import annotations
@@ -77,6 +77,7 @@ class ScriptedEngine:
         self._before: tuple[int, ...] = ()
         self.computes = "a script"
         self.cancelled: list[int] = []
+        self.released = threading.Event()
 
     @classmethod
     def load(cls, path: Path, max_batch: int = 1_000) -> ScriptedEngine:
@@ -104,8 +105,14 @@ class ScriptedEngine:
     def embed(self, texts: Sequence[Sequence[int]]) -> list[list[float]]:
         return [[float(len(tokens)), sum(tokens) / len(tokens), 0.5] for tokens in texts]
 
+    def prepare(self, schema: str) -> None:
+        if "held" in schema:
+            self.released.wait()
+
     def submit(self, request: Request) -> int:
         said = bytes(request.tokens).decode("utf-8", "replace")
+        if "release" in said:
+            self.released.set()
         if "refuse" in said:
             raise InputError("the engine takes no such request")
         same = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(request.tokens, self._before, strict=False))

@@ -244,6 +244,17 @@ def test_case_16_json_by_schema(client: httpx.Client) -> None:
     assert refused(client, 400, response_format={"type": "json_schema"})["param"] == "response_format.json_schema"
 
 
+def test_case_16_nobody_waits_for_a_schema_of_somebody_else(client: httpx.Client) -> None:
+    form = {"type": "json_schema", "json_schema": {"name": "held", "schema": {"title": "held", "type": "string"}}}
+    with ThreadPoolExecutor(9) as pool:
+        held = [pool.submit(ask, client, "hi", response_format=form) for _ in range(8)]
+        assert said(ask(client, "hi")) == "You said: hi"
+        assert client.get("/healthz").status_code == 200
+        assert not any(one.done() for one in held)
+        ask(client, "release")
+        assert [said(one.result()) for one in held] == ['"x"'] * 8
+
+
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 1_000])
 def test_case_17_a_call_is_found_however_its_text_is_cut(client: httpx.Client, size: int) -> None:
     text = f"Let me see. \n{CALL}\n{CALL}"

@@ -33,7 +33,7 @@ def tiny_shape(**changes: Any) -> Shape:
     """Grouped queries, two layers, a head width that is not width / heads."""
     given: dict[str, Any] = {
         "vocab_size": tiny_tokenizer().vocab_size, "layers": 2, "width": 24, "heads": 4, "kv_heads": 2,
-        "head_width": 16, "mlp_width": 40, "context": 64,
+        "head_width": 8, "mlp_width": 40, "context": 64,
     }  # fmt: skip
     return Shape(**(given | changes))
 

@@ -137,6 +137,21 @@ def test_openai_responses_stream_in_the_documented_order(client: openai.OpenAI) 
         assert helper.get_final_response().output_text == "You said: hi"
 
 
+@pytest.mark.parametrize("more", [{}, {"max_output_tokens": 40}, {"top_logprobs": 1}])
+def test_openai_a_stored_response_is_streamed_again(client: openai.OpenAI, more: dict[str, Any]) -> None:
+    tool: Any = {"type": "function", "strict": None, **WEATHER["function"]}
+    streamed = list(client.responses.create(model="ppo", input=CALL, tools=[tool], stream=True, **more))
+    last: Any = streamed[-1]
+    events = list(client.responses.retrieve(last.response.id, stream=True))
+    assert [e.type for e in events if not e.type.endswith("delta")] == [
+        e.type for e in streamed if not e.type.endswith("delta")
+    ]
+    assert [event.sequence_number for event in events] == list(range(len(events)))
+    assert events[-1].response == last.response == client.responses.retrieve(last.response.id)  # type: ignore[union-attr]
+    with pytest.raises(openai.BadRequestError, match="beginning"):
+        client.responses.retrieve(last.response.id, stream=True, starting_after=3)
+
+
 def test_openai_responses_call_tools_and_remember(client: openai.OpenAI) -> None:
     tool: Any = {"type": "function", "strict": None, **WEATHER["function"]}
     first = client.responses.create(model="ppo", input=CALL, tools=[tool])
@@ -196,6 +211,8 @@ def test_openai_uploads_reads_and_deletes_files(client: openai.OpenAI) -> None:
     made = client.files.create(file=("train.jsonl", content), purpose="fine-tune")
     assert (made.bytes, made.filename, made.purpose) == (len(content), "train.jsonl", "fine-tune")
     assert client.files.retrieve(made.id) == made
+    with pytest.raises(openai.BadRequestError, match="expires_after"):
+        client.files.create(file=b"a", purpose="evals", expires_after={"anchor": "created_at", "seconds": 3600})
     assert client.files.content(made.id).read() == content
     assert made.id in [row.id for row in client.files.list(purpose="fine-tune")]
     assert not client.files.list(purpose="vision").data

@@ -53,6 +53,28 @@ def test_an_answer_whose_text_is_gone_stays_known(store: Store) -> None:
     assert (kept.content, kept.prompt_hash) == (None, "h" * 64)
 
 
+def test_old_answers_that_nobody_kept_or_rated_are_forgotten(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("chatwright.store.answers.BATCH", 3)
+    for number in range(40):
+        store.answers.add(answer(number, stored=number % 4 == 0))
+    store.answers.say([Feedback("f-1", "a-0001", "rating", "ppo-1", AT, "h" * 64, {}, False, {"value": -1})])
+
+    def left() -> set[int]:
+        return {n for n in range(40) if store.answers.get(f"a-{n:04d}") is not None}
+
+    protected = {*range(0, 40, 4), 1}
+    assert store.answers.forget(None, None) == 0
+    assert store.answers.forget(AT, 1_000) == 0
+    assert store.answers.forget(AT + timedelta(seconds=5), 1_000) == 6, "numbers 2, 3, 5, 6, 7 and 9"
+    assert left() == protected | set(range(10, 40))
+    store.answers.forget(None, 7)
+    unkept = [n for n in range(40) if n not in protected]
+    assert left() == protected | set(unkept[-7:])
+    store.answers.forget(None, 0)
+    assert left() == protected
+    assert len(store.answers.said()) == 1
+
+
 def test_feedback_is_entered_whole_or_not_at_all(store: Store) -> None:
     store.answers.add(answer(1, stored=False))
     one = Feedback("f-1", "a-0001", "rating", "ppo-1", AT, "h" * 64, {}, False, {"value": -1, "text": "\0"})

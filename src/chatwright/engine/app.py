@@ -6,6 +6,7 @@ import asyncio
 import secrets
 import time
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import Any, Literal
 
@@ -37,6 +38,8 @@ from chatwright.engine.worker import EngineLike, EngineWorker
 from chatwright.errors import InputError
 
 BODY_LIMIT = 1_000_000
+MOST_COMPILING = 64
+"""Requests whose schema waits to be compiled; one more is refused with 429."""
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -48,6 +51,7 @@ class EngineFace:
     ) -> None:
         self.worker, self.metrics, self.name, self.defaults = worker, metrics, name, defaults
         self.fingerprint = fingerprint
+        self._compiler, self._compiling = ThreadPoolExecutor(1, "schemas"), 0
 
     def engine(self, wanted: str) -> EngineLike:
         """The engine, where it is the one that is asked for."""
@@ -63,6 +67,8 @@ class EngineFace:
 
     async def answer(self, request: Request, asked: Asked, envelope: Envelope, *, stream: bool) -> Response:
         try:
+            if schema := asked.requests[0].sampling.schema:
+                await self._compile(schema)
             reply = Reply(self.worker, asked.requests, asked.choices, asked.prompts)
         except InputError as error:
             param = "response_format" if asked.requests[0].sampling.schema else None
@@ -72,6 +78,17 @@ class EngineFace:
             return ReplyStream(reply, envelope, headers)
         whole = await unless_disconnected(request.receive, reply.whole(envelope))
         return JSONResponse(whole, headers=headers) if whole is not None else Response(status_code=499)
+
+    async def _compile(self, schema: str) -> None:
+        """In a thread of its own, so that schemas wait for each other and nobody waits for schemas."""
+        if self._compiling >= MOST_COMPILING:
+            raise ApiError(429, "too many schemas are waiting; try again in a moment", "queue_full",
+                           headers={"Retry-After": "1"})  # fmt: skip
+        self._compiling += 1
+        try:
+            await asyncio.get_running_loop().run_in_executor(self._compiler, self.worker.engine.prepare, schema)
+        finally:
+            self._compiling -= 1
 
     def envelope(
         self, kind: Literal["chat.completion", "text_completion"], *, include_usage: bool, logprobs: int | None

@@ -169,6 +169,13 @@ class Engine:
             row.lookup = Lookup()
         return self._schedule.add(row)
 
+    def prepare(self, schema: str) -> None:
+        """Compiles a schema (`SamplingParams.schema`), so that `submit` need not. Any thread may call, beside all else.
+
+        Raises InputError where the schema cannot be used.
+        """
+        self._grammars.compile(schema)
+
     def _check(self, request: Request) -> None:
         vocab = self.model.shape.vocab_size
         if not request.tokens:

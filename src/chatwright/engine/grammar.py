@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import secrets
 import threading
+from collections import OrderedDict
 from collections.abc import Collection, Sequence
 from functools import cache
 from typing import Any
@@ -25,6 +26,8 @@ ANY_JSON = "json"
 MOST_SCHEMA_CHARACTERS = 50_000
 MOST_SCHEMA_DEPTH = 32
 MOST_PATTERN_CHARACTERS = 1_000
+MOST_KEPT = 32
+"""Compiled schemas."""
 
 LIMITS = {
     "initial_lexer_fuel": 500_000,  # about 10 ms while a schema is compiled
@@ -71,34 +74,53 @@ class Matcher:
 
 
 class Grammars:
-    """Compiles schemas for one tokenizer, whose vocabulary is prepared once, at the first schema."""
+    """Compiles schemas for one tokenizer, whose vocabulary is prepared once, at the first schema.
+
+    What was compiled last is kept, so that the answers to one request, and requests with a schema that many send, share
+    the work. Any thread may call.
+    """
 
     def __init__(self, tokenizer: Tokenizer, vocab_size: int, end_ids: Collection[int]) -> None:
         self._tokenizer, self._vocab_size, self._end_ids = tokenizer, vocab_size, sorted(end_ids)
-        self._lock = threading.Lock()
+        self._lock, self._preparing = threading.Lock(), threading.Lock()
         self._prepared: Any = None
+        self._compiled: OrderedDict[str, Any] = OrderedDict()
 
     def matcher(self, schema: str) -> Matcher:
         """The beginning of an answer that must follow `schema`, JSON text or ANY_JSON.
 
         Raises InputError where the schema is not one, uses what the library does not know, or is too large.
         """
+        return Matcher(self.compile(schema).deep_copy(), self._vocab_size, self._end_ids)
+
+    def compile(self, schema: str) -> Any:
+        """The library's matcher at the beginning of `schema`, to be copied; raises as `matcher` does."""
+        with self._lock:
+            if (kept := self._compiled.get(schema)) is not None:
+                self._compiled.move_to_end(schema)
+                return kept
+        made = self._compile("{}" if schema == ANY_JSON else schema)
+        with self._lock:
+            self._compiled[schema] = made
+            while len(self._compiled) > MOST_KEPT:
+                self._compiled.popitem(last=False)
+        return made
+
+    def _compile(self, text: str) -> Any:
         library = _library()
-        text = "{}" if schema == ANY_JSON else schema
         _check(text)
+        vocabulary = self._vocabulary()
         try:
             grammar = library.LLMatcher.grammar_from_json_schema(text, overrides=SPELLING)
-            matcher = library.LLMatcher(
-                self._vocabulary(), grammar, log_level=0, limits=library.LLParserLimits(**LIMITS)
-            )
+            matcher = library.LLMatcher(vocabulary, grammar, log_level=0, limits=library.LLParserLimits(**LIMITS))
         except ValueError as error:
             raise InputError(f"the JSON schema cannot be used: {_first_line(error)}") from None
         if matcher.is_error():
             raise InputError(f"the JSON schema cannot be used: {_first_line(matcher.get_error())}")
-        return Matcher(matcher, self._vocab_size, self._end_ids)
+        return matcher
 
     def _vocabulary(self) -> Any:
-        with self._lock:
+        with self._preparing:
             if self._prepared is None:
                 library = _library()
                 self._prepared = library.LLTokenizer(

@@ -80,6 +80,7 @@ class Reply:
                 if (step := await self._generations[index].next(PING_SECONDS)) is not None:
                     arrived.put_nowait((index, step))
                     reason = step.finish_reason
+                    await asyncio.sleep(0)  # where many steps wait already, the choices still come side by side
         except ApiError as error:
             arrived.put_nowait(error)
 

@@ -119,7 +119,7 @@ REFERENCE = (
 REMARKS = {
     "DELETE /v1/models/{id}": ("differs", "refused with 403: a served model is not deleted over the API"),
     "POST /v1/moderations": ("absent", "404 until a guard is installed"),
-    "GET /v1/responses/{id}": ("differs", "whole, not as a stream"),
+    "GET /v1/responses/{id}": ("differs", "as a stream from its beginning: `starting_after` is refused"),
 }
 
 

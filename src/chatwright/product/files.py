@@ -17,7 +17,7 @@ from starlette.datastructures import UploadFile
 from chatwright.engine.openapi import described
 from chatwright.engine.protocol import ApiError
 from chatwright.engine.protocol.documents import Deleted
-from chatwright.engine.protocol.errors import invalid
+from chatwright.engine.protocol.errors import invalid, unsupported
 from chatwright.product.stored import Order, StoredList, page_of
 from chatwright.store import Upload, Uploads
 
@@ -41,6 +41,10 @@ class FileObject(BaseModel):
     filename: str
     purpose: str
     status: Literal["processed"]
+
+
+class FilePage(StoredList):
+    data: list[FileObject]  # type: ignore[assignment]  # rows of StoredList, told more closely
 
 
 def shown(row: Upload) -> dict[str, Any]:
@@ -70,11 +74,13 @@ def add_files(app: FastAPI, uploads: Uploads) -> None:
                 raise ApiError(400, "file: field required", "missing_required_parameter", "file")
             if not isinstance(purpose, str) or purpose not in get_args(Purpose):
                 raise invalid("purpose", f"use one of {', '.join(get_args(Purpose))}")
+            if any(field.startswith("expires_after") for field in form):
+                raise unsupported("expires_after", "is not supported: a file stays until it is deleted")
             name = (file.filename or "file")[-255:].replace("\0", "")
             row = await asyncio.to_thread(_keep, uploads, file, name, purpose)
         return shown(row)
 
-    @app.get("/v1/files", **described(StoredList))
+    @app.get("/v1/files", **described(FilePage))
     async def listed(
         purpose: str | None = None, after: str | None = None, order: Order = "desc",
         limit: Annotated[int, Query(ge=1, le=10_000)] = 10_000,

@@ -27,7 +27,6 @@ from chatwright.engine.http import (
 from chatwright.engine.openapi import described, document_models
 from chatwright.engine.protocol import (
     ApiError,
-    ChatBody,
     CompletionBody,
     EmbeddingBody,
     parse_embedding,
@@ -45,7 +44,7 @@ from chatwright.engine.protocol.errors import invalid
 from chatwright.errors import InputError
 from chatwright.product.build import BuildLog, follow
 from chatwright.product.feedback import FeedbackAnswer, FeedbackBody, add_feedback
-from chatwright.product.files import LARGEST_FILE, FileObject, add_files
+from chatwright.product.files import LARGEST_FILE, FileObject, FilePage, add_files
 from chatwright.product.limits import RequestLimits
 from chatwright.product.measures import Counted, Measures, Timed
 from chatwright.product.proxy import ask, forward, json_of
@@ -53,10 +52,20 @@ from chatwright.product.recording import Recorder
 from chatwright.product.repeats import IdempotencyKeys
 from chatwright.product.responses import add_responses
 from chatwright.product.responses.body import ResponseBody
-from chatwright.product.responses.routes import Ask, ResponseObject
+from chatwright.product.responses.documents import ResponseObject
+from chatwright.product.responses.routes import Ask
+from chatwright.product.retention import retain
 from chatwright.product.security import REPORT_POLICY, SECURITY_HEADERS, KeyRequired, SameOrigin
 from chatwright.product.serving import SERVING_FILE, ServedModel, Serving, read_serving
-from chatwright.product.stored import MetadataBody, StoredList, add_stored
+from chatwright.product.stored import (
+    CompletionPage,
+    KeepingChatBody,
+    MessagePage,
+    MetadataBody,
+    StoredCompletion,
+    StoredList,
+    add_stored,
+)
 from chatwright.product.supervisor import ENGINE_COMMAND, Supervisor
 from chatwright.store import Store, sqlite_url
 
@@ -166,8 +175,10 @@ def create_app(
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         async with gateway.running():
+            retention = asyncio.create_task(retain(store.answers, settings))
             on_start()
             yield
+            retention.cancel()
         store.close()
 
     app = FastAPI(title="Chatwright", lifespan=lifespan, docs_url=None, redoc_url=None)
@@ -232,7 +243,7 @@ def _add_api(app: FastAPI, gateway: Gateway, store: Store, workspace: Path) -> N
         tap = Recorder(store.answers, model, body, store=bool(keep), timed=timed)
         return await forward(request, path, body, gateway.supervisor.engine(model.id), gateway.wait(model), tap)
 
-    @app.post("/v1/chat/completions", **described(ChatCompletion, ChatBody, stream=True))
+    @app.post("/v1/chat/completions", **described(ChatCompletion, KeepingChatBody, stream=True))
     async def chat(request: Request) -> Response:
         return await relayed(request, "/chat/completions", may_store=True)
 
@@ -264,8 +275,9 @@ def _add_api(app: FastAPI, gateway: Gateway, store: Store, workspace: Path) -> N
     add_files(app, store.uploads(workspace / "files"))
     add_responses(app, store.answers, open_model)
     document_models(
-        app, ChatBody, CompletionBody, EmbeddingBody, ChatCompletion, TextCompletion, EmbeddingList, Model, ModelList,
-        Deleted, FeedbackBody, FeedbackAnswer, MetadataBody, StoredList, FileObject, ResponseBody, ResponseObject,
+        app, KeepingChatBody, CompletionBody, EmbeddingBody, ChatCompletion, TextCompletion, EmbeddingList, Model,
+        ModelList, Deleted, FeedbackBody, FeedbackAnswer, MetadataBody, StoredList, StoredCompletion, CompletionPage,
+        MessagePage, FileObject, FilePage, ResponseBody, ResponseObject,
     )  # fmt: skip
 
 

@@ -9,14 +9,29 @@ from fastapi import FastAPI, Query, Request
 from pydantic import BaseModel
 
 from chatwright.engine.openapi import described
-from chatwright.engine.protocol import ApiError, parse_json
-from chatwright.engine.protocol.documents import ChatCompletion, Deleted
+from chatwright.engine.protocol import ApiError, ChatBody, parse_json
+from chatwright.engine.protocol.documents import ChatCompletion, Deleted, ToolCall
 from chatwright.product.recording import checked_metadata
 from chatwright.store import Answer, Answers
 
 CHAT = "chat.completion"
 Limit = Annotated[int, Query(ge=1, le=100)]
 Order = Literal["asc", "desc"]
+
+
+class KeepingChatBody(ChatBody):
+    """The body of POST /v1/chat/completions where answers can be kept."""
+
+    store: bool | None = None
+
+
+class StoredCompletion(ChatCompletion):
+    metadata: dict[str, str]
+    temperature: float | None
+    top_p: float | None
+    seed: int | None
+    tools: list[dict[str, Any]] | None
+    tool_choice: str | dict[str, Any] | None
 
 
 class MetadataBody(BaseModel):
@@ -29,6 +44,22 @@ class StoredList(BaseModel):
     first_id: str | None
     last_id: str | None
     has_more: bool
+
+
+class CompletionPage(StoredList):
+    data: list[StoredCompletion]  # type: ignore[assignment]  # rows of StoredList, told more closely
+
+
+class StoredMessage(BaseModel):
+    id: str
+    role: str
+    name: str | None
+    content: str | list[dict[str, Any]] | None = None
+    tool_calls: list[ToolCall] | None = None
+
+
+class MessagePage(StoredList):
+    data: list[StoredMessage]  # type: ignore[assignment]  # as above
 
 
 def page_of(rows: list[dict[str, Any]], limit: int) -> dict[str, Any]:
@@ -52,7 +83,7 @@ def add_stored(app: FastAPI, answers: Answers) -> None:
             raise ApiError(404, f"there is no stored completion {ident[:120]!r}", "not_found", "completion_id")
         return row
 
-    @app.get("/v1/chat/completions", **described(StoredList))
+    @app.get("/v1/chat/completions", **described(CompletionPage))
     async def listed(
         request: Request, model: str | None = None, after: str | None = None, limit: Limit = 20, order: Order = "asc"
     ) -> dict[str, Any]:
@@ -70,11 +101,11 @@ def add_stored(app: FastAPI, answers: Answers) -> None:
         )
         return page_of([shown(row) for row in rows], limit)
 
-    @app.get("/v1/chat/completions/{ident}", **described(ChatCompletion))
+    @app.get("/v1/chat/completions/{ident}", **described(StoredCompletion))
     async def retrieved(ident: str) -> dict[str, Any]:
         return shown(await stored(ident))
 
-    @app.get("/v1/chat/completions/{ident}/messages", **described(StoredList))
+    @app.get("/v1/chat/completions/{ident}/messages", **described(MessagePage))
     async def messages(ident: str, after: str | None = None, limit: Limit = 20, order: Order = "asc") -> dict[str, Any]:
         content = (await stored(ident)).content
         assert content is not None
@@ -84,7 +115,7 @@ def add_stored(app: FastAPI, answers: Answers) -> None:
         behind = next((at + 1 for at, row in enumerate(rows) if row["id"] == after), 0)
         return page_of(rows[behind:], limit)
 
-    @app.post("/v1/chat/completions/{ident}", **described(ChatCompletion, MetadataBody))
+    @app.post("/v1/chat/completions/{ident}", **described(StoredCompletion, MetadataBody))
     async def changed(ident: str, request: Request) -> dict[str, Any]:
         body = parse_json(await request.body())
         if "metadata" not in body:

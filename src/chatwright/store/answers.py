@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Row, select, tuple_, update
+from sqlalchemy import Row, and_, delete, exists, or_, select, tuple_, update
 from sqlalchemy.engine import Engine
 
 from chatwright.store.engine import transaction
@@ -16,6 +16,9 @@ from chatwright.store.tables import completions, feedback
 
 PAGE = 200
 """Rows read at once while a list is filtered."""
+
+BATCH = 5_000
+"""Rows deleted at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +102,31 @@ class Answers:
         """Keeps other content of an answer, or none: the answer stays known, what was said is gone."""
         with transaction(self._engine, writes=True) as connection:
             connection.execute(update(completions).where(completions.c.id == ident).values(content=_text(content)))
+
+    def forget(self, before: datetime | None, most: int | None) -> int:
+        """Deletes answers from before `before`, and all but the newest `most`; how many.
+
+        Only those whose content is not kept and that nobody has said anything of. A batch at a time, so that others
+        can write in between.
+        """
+        unkept = and_(completions.c.content.is_(None), ~exists().where(feedback.c.completion == completions.c.id))
+        here = tuple_(completions.c.created, completions.c.id)
+        old = [completions.c.created < before] if before is not None else []
+        if most is not None:
+            order = (completions.c.created.desc(), completions.c.id.desc())
+            first = select(completions.c.created, completions.c.id).where(unkept).order_by(*order).offset(most).limit(1)
+            with transaction(self._engine, writes=False) as connection:
+                row = connection.execute(first).one_or_none()
+            old += [here <= (row.created, row.id)] if row is not None else []  # type: ignore[operator]  # as in `find`
+        gone = 0
+        while old:
+            batch = select(completions.c.id).where(unkept, or_(*old)).limit(BATCH)
+            with transaction(self._engine, writes=True) as connection:
+                deleted = connection.execute(delete(completions).where(completions.c.id.in_(batch))).rowcount
+            gone += deleted
+            if deleted < BATCH:
+                break
+        return gone
 
     def say(self, rows: Sequence[Feedback]) -> None:
         """Enters all of `rows` or none."""

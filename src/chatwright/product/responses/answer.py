@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from chatwright.product.responses.body import ResponseBody
@@ -21,10 +22,11 @@ def opening(parsed: ResponseBody, ident: str, created: int) -> dict[str, Any]:
     choice = parsed.tool_choice
     return {
         "id": ident, "object": "response", "created_at": created, "status": "in_progress", "background": False,
-        "error": None, "incomplete_details": None, "instructions": parsed.instructions,
+        "completed_at": None, "error": None, "incomplete_details": None, "instructions": parsed.instructions,
         "max_output_tokens": parsed.max_output_tokens, "max_tool_calls": None, "model": parsed.model, "output": [],
         "parallel_tool_calls": parsed.parallel_tool_calls is not False,
         "previous_response_id": parsed.previous_response_id, "reasoning": {"effort": None, "summary": None},
+        "prompt_cache_key": parsed.prompt_cache_key, "safety_identifier": parsed.safety_identifier,
         "service_tier": "default", "store": parsed.store is not False, "temperature": parsed.temperature,
         "text": {"format": form.model_dump(by_alias=True, exclude_none=True) if form else {"type": "text"}},
         "tool_choice": choice if isinstance(choice, str) else choice.model_dump() if choice else "auto",
@@ -38,18 +40,20 @@ class Writer:
     """Grows a response from the chunks of a chat completion; each method yields the events to be sent.
 
     The order is OpenAI's: created, in_progress; for each item added, its parts and deltas, done; completed.
+    `name` gives a new item its id. A response that says when it was completed keeps that time.
     """
 
-    def __init__(self, response: dict[str, Any]) -> None:
-        self.response = response
+    def __init__(self, response: dict[str, Any], name: Callable[[str], str] = new_id) -> None:
+        self.response, self._name = response, name
         self._number = 0
+        self._ended: int | None = response.get("completed_at")
         self._open: dict[str, Any] | None = None
         self._finish = ""
         self.said = ""
 
     def begin(self) -> Iterator[Event]:
         for kind in ("response.created", "response.in_progress"):
-            yield self._event(kind, response=self.response | {"output": []})
+            yield self._event(kind, response=self.response | {"output": [], "completed_at": None})
 
     def chunk(self, chunk: dict[str, Any]) -> Iterator[Event]:
         if chunk.get("usage"):
@@ -69,6 +73,7 @@ class Writer:
             yield from self._text("", [])
         yield from self._close("incomplete" if cut else "completed")
         self.response["status"] = "incomplete" if cut else "completed"
+        self.response["completed_at"] = None if cut else self._ended or int(time.time())
         if cut:
             reason = "max_output_tokens" if self._finish == "length" else "content_filter"
             self.response["incomplete_details"] = {"reason": reason}
@@ -98,7 +103,7 @@ class Writer:
         if self._open is None or self._open["type"] != "message":
             yield from self._close("completed")
             self._open = {
-                "id": new_id("msg"), "type": "message", "status": "in_progress", "role": "assistant", "content": [],
+                "id": self._name("msg"), "type": "message", "status": "in_progress", "role": "assistant", "content": [],
             }  # fmt: skip
             yield self._event("response.output_item.added", output_index=self._index, item=dict(self._open))
             part = {"type": "output_text", "text": "", "annotations": [], "logprobs": []}
@@ -118,7 +123,7 @@ class Writer:
         if fragment.get("id"):
             yield from self._close("completed")
             self._open = {
-                "id": new_id("fc"), "type": "function_call", "status": "in_progress", "call_id": fragment["id"],
+                "id": self._name("fc"), "type": "function_call", "status": "in_progress", "call_id": fragment["id"],
                 "name": function.get("name") or "", "arguments": "",
             }  # fmt: skip
             yield self._event("response.output_item.added", output_index=self._index, item=dict(self._open))
@@ -155,6 +160,33 @@ def as_chunk(whole: dict[str, Any]) -> dict[str, Any]:
     return {"choices": [one], "usage": whole.get("usage")}
 
 
+def told_again(response: dict[str, Any]) -> Iterator[Event]:
+    """The events of a response that is finished. Each text and each call's arguments come in one delta."""
+    names = iter([item["id"] for item in response["output"]])
+    begun = {"status": "in_progress", "output": [], "usage": None, "error": None, "incomplete_details": None}
+    writer = Writer(response | begun, lambda _: next(names))
+    yield from writer.begin()
+    for item in response["output"]:
+        yield from writer.chunk({"choices": [_choice(item)]})
+    if response["status"] == "failed":
+        yield from writer.fail(response["error"])
+        return
+    reason = (response["incomplete_details"] or {}).get("reason")
+    finish = {"max_output_tokens": "length", None: "stop"}.get(reason, reason)
+    yield from writer.chunk({"choices": [{"finish_reason": finish}]})
+    writer.response["usage"] = response["usage"]
+    yield from writer.end()
+
+
+def _choice(item: dict[str, Any]) -> dict[str, Any]:
+    """An item of a response as it would come in a chunk of a chat completion."""
+    if item["type"] == "message":
+        part = item["content"][0]
+        return {"delta": {"content": part["text"]}, "logprobs": {"content": part["logprobs"]}}
+    function = {"name": item["name"], "arguments": item["arguments"]}
+    return {"delta": {"tool_calls": [{"id": item["call_id"], "function": function}]}}
+
+
 def turns_said(output: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """What a response said, as chat messages that the next one starts from."""
     text = "".join(item["content"][0]["text"] for item in output if item["type"] == "message")
@@ -170,7 +202,8 @@ def turns_said(output: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def _usage(used: dict[str, Any]) -> dict[str, Any]:
     cached = (used.get("prompt_tokens_details") or {}).get("cached_tokens") or 0
     return {
-        "input_tokens": used.get("prompt_tokens", 0), "input_tokens_details": {"cached_tokens": cached},
+        "input_tokens": used.get("prompt_tokens", 0),
+        "input_tokens_details": {"cached_tokens": cached, "cache_write_tokens": 0},
         "output_tokens": used.get("completion_tokens", 0), "output_tokens_details": {"reasoning_tokens": 0},
         "total_tokens": used.get("total_tokens", 0),
     }  # fmt: skip

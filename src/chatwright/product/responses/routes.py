@@ -7,12 +7,11 @@ import json
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import httpx
 from fastapi import FastAPI, Query, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
-from pydantic import BaseModel
 from starlette.types import Receive, Scope, Send
 
 from chatwright.engine.http import STREAM_HEADERS, unless_disconnected
@@ -23,8 +22,9 @@ from chatwright.product.frames import EventReader
 from chatwright.product.measures import Timed
 from chatwright.product.proxy import LOST, json_of, passed_on
 from chatwright.product.recording import checked_metadata, prompt_hash, sampling_of
-from chatwright.product.responses.answer import Event, Writer, as_chunk, new_id, opening, turns_said
+from chatwright.product.responses.answer import Event, Writer, as_chunk, new_id, opening, told_again, turns_said
 from chatwright.product.responses.body import ResponseBody, chat_body, parse_response
+from chatwright.product.responses.documents import ResponseObject
 from chatwright.product.serving import ServedModel
 from chatwright.product.stored import Order, StoredList, page_of
 from chatwright.store import Answer, Answers
@@ -33,19 +33,6 @@ KIND = "response"
 Ask = Callable[[dict[str, Any]], Coroutine[Any, Any, httpx.Response]]
 Open = Callable[[Any], tuple[ServedModel, Ask, Timed]]
 """From the name of a model: the model, how a chat completion is asked of it, and the clock of this request."""
-
-
-class ResponseObject(BaseModel):
-    """The fields a client may count on; there are more."""
-
-    id: str
-    object: Literal["response"]
-    created_at: int
-    status: Literal["completed", "incomplete", "in_progress", "failed"]
-    model: str
-    output: list[dict[str, Any]]
-    error: dict[str, Any] | None
-    usage: dict[str, Any] | None
 
 
 class _Asked:
@@ -98,14 +85,18 @@ class _Asked:
         yield last
 
 
+def framed(event: Event) -> bytes:
+    text = json.dumps(event, ensure_ascii=False, separators=(",", ":"))
+    return f"event: {event['type']}\ndata: {text}\n\n".encode()
+
+
 class _EventStream(StreamingResponse):
     """Lets go of its upstream however it ends."""
 
     def __init__(self, asked: _Asked, upstream: httpx.Response) -> None:
         async def frames() -> AsyncIterator[bytes]:
             async for event in asked.events(upstream):
-                text = json.dumps(event, ensure_ascii=False, separators=(",", ":"))
-                yield f"event: {event['type']}\ndata: {text}\n\n".encode()
+                yield framed(event)
 
         headers = STREAM_HEADERS | passed_on(upstream)
         super().__init__(frames(), media_type="text/event-stream", headers=headers)
@@ -147,11 +138,19 @@ def add_responses(app: FastAPI, answers: Answers, open_model: Open) -> None:
         await asked.enter()
         return JSONResponse(asked.writer.response, headers=passed_on(answer))
 
-    @app.get("/v1/responses/{ident}", **described(ResponseObject))
-    async def retrieve(ident: str, stream: bool = False) -> dict[str, Any]:
-        if stream:
-            raise ApiError(400, "a stored response is not streamed again", "unsupported_parameter", "stream")
-        return (await stored(ident))["answer"]
+    @app.get("/v1/responses/{ident}", **described(ResponseObject, stream=True))
+    async def retrieve(
+        ident: str, stream: bool = False, starting_after: int | None = None, include_obfuscation: bool = False
+    ) -> Response:
+        if starting_after is not None:  # the first stream's events were cut elsewhere, so their numbers say nothing
+            raise ApiError(
+                400, "a response is told again from its beginning", "unsupported_parameter", "starting_after"
+            )
+        answer = (await stored(ident))["answer"]
+        if not stream:
+            return JSONResponse(answer)
+        frames = (framed(event) for event in told_again(answer))
+        return StreamingResponse(frames, media_type="text/event-stream", headers=STREAM_HEADERS)
 
     @app.get("/v1/responses/{ident}/input_items", **described(StoredList))
     async def input_items(

@@ -1,0 +1,27 @@
+"""Lets go of what is known of old answers, at the start and every hour: see `Answers.forget`."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from chatwright.config import ServeConfig
+from chatwright.errors import ChatwrightError
+from chatwright.store import Answers
+
+EVERY_SECONDS = 3_600.0
+log = logging.getLogger(__name__)
+
+
+async def retain(answers: Answers, settings: ServeConfig) -> None:
+    """Runs until it is cancelled. A database that is busy or gone is tried again an hour later, and that is logged."""
+    while True:
+        before = datetime.now(UTC) - timedelta(days=settings.keep_days) if settings.keep_days else None
+        try:
+            await asyncio.to_thread(answers.forget, before, settings.keep_rows or None)
+        except (ChatwrightError, SQLAlchemyError) as error:
+            log.warning("old answers could not be let go of (%s); tried again in an hour", error)
+        await asyncio.sleep(EVERY_SECONDS)
