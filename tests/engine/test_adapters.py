@@ -83,7 +83,7 @@ def test_an_adapter_answers_as_in_peft(tmp_path: Path) -> None:
     from peft import PeftModel
     from transformers import AutoModelForCausalLM
 
-    write_model(tmp_path / "base", 1)
+    write_model(tmp_path / "base", 1, head_width=16)
     base = wide_decoder(1)
     trained_adapter(tmp_path / "poet", 4)
     theirs = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(tmp_path / "base"), str(tmp_path / "poet"))
