@@ -82,6 +82,7 @@ def serve(
     and whenever it changes. Raises ChatwrightError where the port is taken or a folder is no model.
     """
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    logging.getLogger("asyncio").setLevel(logging.ERROR)  # it warns of every client that leaves in mid-answer
     fixed = from_folders(models, key_env) if models is not None else None
     listener = bind(settings.host, settings.port)
     url = url_of(listener)
