@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any, TypeVar
@@ -65,6 +66,11 @@ def install_error_bodies(app: FastAPI) -> None:
     app.add_exception_handler(ChatwrightError, mistake)
     app.add_exception_handler(HTTPException, framework)
     app.add_exception_handler(Exception, unforeseen)
+
+
+def keep_log_quiet() -> None:
+    """asyncio warns of every client that leaves in the middle of an answer, once for each token it still got."""
+    logging.getLogger("asyncio").setLevel(logging.ERROR)
 
 
 class Envelope:
