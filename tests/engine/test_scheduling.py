@@ -17,15 +17,15 @@ from tests.model.small import random_tokens, write_model
 
 from chatwright.engine import Request, SamplingParams
 from chatwright.engine.core import Engine
+from chatwright.engine.native.runner import NativeRunner
 from chatwright.engine.request import Step
 from chatwright.engine.runner import Segment
 from chatwright.engine.schedule import shares
-from chatwright.engine.torch_runner import TorchRunner
 from chatwright.errors import InputError
 from chatwright.model.logprobs import token_logprobs
 
 
-class Watched(TorchRunner):
+class Watched(NativeRunner):
     """A runner that remembers what it was asked to read: a list of (slot, tokens) for every pass."""
 
     def __init__(self, *args: Any) -> None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import socket
+import struct
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +20,8 @@ import schemathesis.specs.openapi.checks as documented
 from hypothesis import HealthCheck, Phase, given, settings
 from schemathesis.checks import not_a_server_error
 from tests.engine_server.servers import engine_server
-from tests.product.running import Running
+from tests.product.running import Running, eventually, start_gateway, stop_gateway, write_serving
+from tests.product.test_gateway import engine_requests
 
 MOST_EXAMPLES = 20
 
@@ -148,6 +152,39 @@ def test_readers_and_writers_of_a_byte_a_second_hold_up_nobody(gateway: Running)
     finally:
         for connection in (*readers, *writers):
             connection.close()
+
+
+def test_clients_that_leave_write_nothing_into_the_log(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """In the middle of a body, of an answer, and abruptly."""
+    write_serving(tmp_path, ("ppo",))
+    running = start_gateway(tmp_path)
+    try:
+        running.wait_ready("ppo")
+        for _ in range(12):
+            send(running, request(chat())[:-5]).close()
+            send(running, request(chat("forever"))).close()
+            with send(running, request(chat("forever", stream=True))) as reader:
+                reader.recv(1)
+                reader.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        eventually(lambda: engine_requests(running) == 0)
+    finally:
+        stop_gateway(running)
+    assert capfd.readouterr().err == ""
+
+
+def test_an_engine_that_was_killed_is_said_to_have_been(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Not the last line it wrote, which may be about anything."""
+    write_serving(tmp_path, ("ppo",))
+    running = start_gateway(tmp_path)
+    try:
+        running.wait_ready("ppo")
+        children = Path(f"/proc/{running.process.pid}/task/{running.process.pid}/children").read_text().split()
+        for child in children:
+            os.kill(int(child), signal.SIGKILL)
+        eventually(lambda: running.chat("hi").status_code == 200)
+    finally:
+        stop_gateway(running)
+    assert "engine ppo ended (it was ended by signal 9: Killed)" in capfd.readouterr().err
 
 
 def test_files_have_bounds(gateway: Running, tmp_path: Path) -> None:

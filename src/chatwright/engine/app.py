@@ -15,7 +15,7 @@ from fastapi.responses import JSONResponse, Response
 
 from chatwright.config import SamplingConfig
 from chatwright.engine.asking import Asked, ask_chat, ask_completion, prompt_tokens
-from chatwright.engine.http import BodyLimit, LoopbackNames, install_error_bodies, unless_disconnected
+from chatwright.engine.http import BodyLimit, LoopbackNames, install_error_bodies, keep_log_quiet, unless_disconnected
 from chatwright.engine.http import Envelope as HeaderEnvelope
 from chatwright.engine.metrics import EngineMetrics
 from chatwright.engine.openapi import described, document_models
@@ -111,6 +111,7 @@ def create_engine_app(
         yield
         worker.stop()
 
+    keep_log_quiet()
     app = FastAPI(title="Chatwright engine", lifespan=lifespan, docs_url=None, redoc_url=None)
     install_error_bodies(app)
     app.add_middleware(BodyLimit, limit=BODY_LIMIT)

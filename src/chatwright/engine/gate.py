@@ -47,9 +47,10 @@ def divergence(model: Decoder, weights: Weights, prompts: Sequence[Sequence[int]
     """Reads each prompt and ANSWER_TOKENS that the float32 model draws after it (temperature 1, fixed seeds)."""
     room = min(model.shape.context, max(map(len, prompts)) + ANSWER_TOKENS)
     exact = NativeRunner(model, len(prompts), room, threads=threads)
-    texts, references = _written(exact, [list(prompt)[: room - 1] for prompt in prompts], room)
+    texts = [list(prompt)[: room - 1] for prompt in prompts]
+    starts = [len(text) for text in texts]
+    texts, references = _written(exact, texts, room)
     rounded = NativeRunner(model, len(prompts), room, weights=weights, threads=threads)
-    starts = [len(prompt) for prompt in prompts]
     kl: list[float] = []
     same: list[bool] = []
     for step, reference in enumerate(references):

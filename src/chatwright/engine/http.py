@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any, TypeVar
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from chatwright.engine.protocol import ApiError
@@ -55,11 +57,20 @@ def install_error_bodies(app: FastAPI) -> None:
         name = str(first["loc"][-1])
         return error_response(ApiError(400, f"{name}: {first['msg'].lower()}", "invalid_value", name))
 
+    async def left(_: Request, __: Exception) -> Response:
+        return Response(status_code=499)  # nobody reads it
+
+    app.add_exception_handler(ClientDisconnect, left)
     app.add_exception_handler(RequestValidationError, parameters)
     app.add_exception_handler(ApiError, known)
     app.add_exception_handler(ChatwrightError, mistake)
     app.add_exception_handler(HTTPException, framework)
     app.add_exception_handler(Exception, unforeseen)
+
+
+def keep_log_quiet() -> None:
+    """asyncio warns of every client that leaves in the middle of an answer, once for each token it still got."""
+    logging.getLogger("asyncio").setLevel(logging.ERROR)
 
 
 class Envelope:

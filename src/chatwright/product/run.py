@@ -17,6 +17,7 @@ from types import FrameType
 import uvicorn
 
 from chatwright.config import ServeConfig
+from chatwright.engine.http import keep_log_quiet
 from chatwright.errors import ChatwrightError, ConfigError
 from chatwright.product.gateway import Gateway, create_app
 from chatwright.product.serving import from_folders
@@ -82,6 +83,7 @@ def serve(
     and whenever it changes. Raises ChatwrightError where the port is taken or a folder is no model.
     """
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    keep_log_quiet()
     fixed = from_folders(models, key_env) if models is not None else None
     listener = bind(settings.host, settings.port)
     url = url_of(listener)

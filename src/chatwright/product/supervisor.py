@@ -147,7 +147,8 @@ class EngineProcess:
         watcher = asyncio.create_task(self._watch_ready())
         try:
             code = await process.wait()
-            self.reason = await complaints or f"it ended with code {code}"
+            said = await complaints
+            self.reason = _killed_by(-code) if code < 0 else said or f"it ended with code {code}"
         finally:
             watcher.cancel()
             complaints.cancel()
@@ -179,6 +180,11 @@ async def _end(process: asyncio.subprocess.Process) -> None:
         with contextlib.suppress(ProcessLookupError):
             process.kill()
         await process.wait()
+
+
+def _killed_by(number: int) -> str:
+    """A process that is killed says nothing: the last line it wrote is about something else."""
+    return f"it was ended by signal {number}: {signal.strsignal(number) or 'unknown'}"
 
 
 async def _last_line(process: asyncio.subprocess.Process) -> str:
