@@ -107,8 +107,19 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--max-batch", type=int, default=16)
     parser.add_argument("--max-queue", type=int, default=64)
     parser.add_argument("--sampling", default="{}", help="default sampling parameters as a JSON object")
+    parser.add_argument(
+        "--adapter", action="append", default=[], type=_named, metavar="NAME=FOLDER",
+        help="a LoRA adapter of the peft library, served as a model of that name; may be given again",
+    )  # fmt: skip
     parser.add_argument("--stdin-watch", action="store_true", help="end when standard input ends")
     return parser
+
+
+def _named(text: str) -> tuple[str, Path]:
+    name, _, folder = text.partition("=")
+    if not name or not folder:
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form name=folder")
+    return name, Path(folder)
 
 
 def main(arguments: Sequence[str] | None = None, load: Loader = load_engine) -> int:
@@ -131,12 +142,16 @@ def main(arguments: Sequence[str] | None = None, load: Loader = load_engine) -> 
 
     def loaded() -> EngineLike:
         engine = load(args.model, args.max_batch)
+        for adapter, folder in args.adapter:
+            engine.add_adapter(adapter, folder)
         metrics.version(engine.id)
         return engine
 
     worker = EngineWorker(loaded, limit=args.max_batch + args.max_queue, on_end=ended, watcher=metrics)
     defaults = SamplingConfig.model_validate_json(args.sampling)
-    app = create_engine_app(worker, metrics, name=name, defaults=defaults, fingerprint=fingerprint(args.model))
+    mark = fingerprint(args.model)
+    adapters = {adapter: f"{mark}_{fingerprint(folder)[3:]}" for adapter, folder in args.adapter}
+    app = create_engine_app(worker, metrics, name=name, defaults=defaults, fingerprint=mark, adapters=adapters)
     server = uvicorn.Server(
         uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=DRAIN_SECONDS)
     )
