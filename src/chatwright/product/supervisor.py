@@ -46,10 +46,13 @@ class Served(Protocol):
     """What answers for one model, and is watched: a process of ours, or an upstream by URL."""
 
     model: ServedModel
-    client: httpx.AsyncClient
-    state: EngineState
-    reason: str
 
+    @property
+    def client(self) -> httpx.AsyncClient: ...
+    @property
+    def state(self) -> EngineState: ...
+    @property
+    def reason(self) -> str: ...
     @property
     def asked_as(self) -> str: ...
     def start(self) -> None: ...
@@ -69,6 +72,7 @@ class EngineProcess:
             *command, "--model", str(model.path), "--name", model.name, "--socket", str(socket), "--stdin-watch",
             "--max-batch", str(settings.max_batch), "--max-queue", str(settings.max_queue),
             "--sampling", settings.sampling.model_dump_json(),
+            *(part for name, path in model.adapters for part in ("--adapter", f"{name}={path}")),
         )  # fmt: skip
         self.state: EngineState = "waiting"
         self.reason = ""
@@ -179,6 +183,11 @@ async def _end(process: asyncio.subprocess.Process) -> None:
         await process.wait()
 
 
+def _same(served: ServedModel, wanted: ServedModel | None) -> bool:
+    """Whether an engine can go on: one that has other adapters, or adapts another model, is another one."""
+    return wanted is not None and (served.adapters, served.adapter_of) == (wanted.adapters, wanted.adapter_of)
+
+
 async def _last_line(process: asyncio.subprocess.Process) -> str:
     """Passes the engine's complaints on to our own standard error and keeps the last, which says why it ended."""
     last = ""
@@ -206,8 +215,10 @@ class Supervisor:
 
     async def serve(self, models: Sequence[ServedModel]) -> None:
         wanted = {model.id: model for model in models}
-        gone = [self._engines.pop(ident) for ident in list(self._engines) if ident not in wanted]
-        for model in sorted(models, key=lambda model: not model.default):
+        stay = {ident for ident, engine in self._engines.items() if _same(engine.model, wanted.get(ident))}
+        stay -= {ident for ident in stay if (of := wanted[ident].adapter_of) and of not in stay}
+        gone = [self._engines.pop(ident) for ident in list(self._engines) if ident not in stay]
+        for model in sorted(models, key=lambda model: (bool(model.adapter_of), not model.default)):
             if model.id not in self._engines:
                 self._engines[model.id] = self._made(model)
         if self._starter is not None:
@@ -220,6 +231,10 @@ class Supervisor:
             from chatwright.product.remote import RemoteEngine
 
             return RemoteEngine(model)
+        if model.adapter_of:
+            from chatwright.product.adapters import AdaptedEngine
+
+            return AdaptedEngine(model, self._engines[model.adapter_of])
         self._count += 1
         return EngineProcess(model, self._settings, self._folder / f"{self._count}.sock", self._command)
 
