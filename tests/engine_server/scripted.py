@@ -2,8 +2,8 @@
 
 Prompt tokens are the UTF-8 bytes of the last message; the answer is that text with "You said: " before it, one
 token per character. Words steer it: "slow" waits between steps, "forever" never ends, "crash" ends the process and
-"break" raises inside a step, both after ten tokens; "roll" says its seed, "parameters" (in one token) what it
-was asked.
+"break" raises inside a step, both after ten tokens; "roll" says its seed, "adapted" its adapter,
+"parameters" (in one token) what it was asked.
 
 A message {"script": [...]} is said token by token; a token is text, or {"hex": ...} for bytes. A `schema` is answered
 with the smallest value that fits; one with "held" in it is compiled until somebody says "release". Every step offers
@@ -105,6 +105,10 @@ class ScriptedEngine:
     def embed(self, texts: Sequence[Sequence[int]]) -> list[list[float]]:
         return [[float(len(tokens)), sum(tokens) / len(tokens), 0.5] for tokens in texts]
 
+    def add_adapter(self, name: str, folder: Path) -> None:
+        if not folder.exists():
+            raise InputError(f"{folder} does not exist; check the path")
+
     def prepare(self, schema: str) -> None:
         if "held" in schema:
             self.released.wait()
@@ -138,6 +142,8 @@ class ScriptedEngine:
             return iter([self.tokenizer.piece(json.dumps(dataclasses.asdict(request.sampling)))])
         if "roll" in said:
             return iter([*map(ord, f"seed {request.sampling.seed}")])
+        if "adapted" in said:
+            return iter([*map(ord, f"adapter {request.adapter}")])
         return iter([*map(ord, f"You said: {said}")])
 
     def cancel(self, handle: int) -> None:

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -385,6 +386,25 @@ def test_case_19_sixty_four_streams(client: httpx.Client) -> None:
     assert [joined(chunks) for chunks in answers] == [f"You said: number {n} of many" for n in range(64)]
     assert len({chunks[0]["id"] for chunks in answers}) == 64
     assert worst, "health was answered meanwhile"
+
+
+def test_case_19_past_the_bound_is_429_and_health_is_answered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SCRIPTED_PAUSE", "0.02")
+    body = {"model": tmp_path.name, "stream": True, "messages": [{"role": "user", "content": "forever"}]}
+    with engine_server(SCRIPTED, tmp_path, "--max-batch", "48", "--max-queue", "16") as client:
+        with ExitStack() as streams:
+            for _ in range(64):
+                one = streams.enter_context(client.stream("POST", "/v1/chat/completions", json=body))
+                assert one.status_code == 200
+            for _ in range(3):
+                refusal = client.post("/v1/chat/completions", json=body)
+                assert (refusal.status_code, refusal.json()["error"]["code"]) == (429, "queue_full")
+                assert "retry-after" in refusal.headers
+                assert client.get("/healthz").json() == {"status": "ready", "requests": 64}
+        limit = time.monotonic() + 30
+        while client.get("/healthz").json()["requests"]:
+            assert time.monotonic() < limit, "who leaves is forgotten"
+        assert said(ask(client, "hi", model=tmp_path.name)) == "You said: hi"
 
 
 def test_case_20_framing(client: httpx.Client) -> None:

@@ -15,8 +15,10 @@ from tests.engine_server.servers import ask as ask_model
 from tests.engine_server.servers import engine_server, joined, said, stream
 from tests.engine_server.tiny import write_tiny_checkpoint
 
+from chatwright.config import LoraConfig
 from chatwright.engine.core import Engine
-from chatwright.model.checkpoint import load_checkpoint
+from chatwright.model.checkpoint import load_checkpoint, save_checkpoint
+from chatwright.model.lora import adapt, merged, save_adapter
 from chatwright.records import Message
 
 pytestmark = pytest.mark.skipif(not hasattr(Engine, "embed"), reason="the engine cannot do this yet")
@@ -112,3 +114,32 @@ def test_case_22_embeddings_are_the_mean_of_hidden_states(client: httpx.Client, 
         assert torch.allclose(torch.tensor(row["embedding"]), wanted, atol=1e-4)
     text = client.post("/v1/completions", json={"model": "tiny", "prompt": "the mill", "max_tokens": 5}).json()
     assert text["usage"]["completion_tokens"] <= 5
+
+
+def test_an_adapter_is_served_as_a_model_of_its_own(checkpoint: Path, tmp_path: Path) -> None:
+    """It answers like the checkpoint that it is merged into."""
+    base = load_checkpoint(checkpoint)
+    config = LoraConfig(rank=3, alpha=6.0, targets="all")
+    adapting = adapt(base.model, config, 5)
+    generator = torch.Generator().manual_seed(5)
+    with torch.no_grad():
+        for name, weight in adapting.named_parameters():
+            if name.endswith("lora_b"):
+                weight.copy_(torch.randn(weight.shape, generator=generator))
+    save_adapter(tmp_path / "poet", adapting.state_dict(), config, "tiny")
+    plain = load_checkpoint(checkpoint)
+    plain.model.load_state_dict(merged(adapting.state_dict(), config))
+    save_checkpoint(tmp_path / "merged", plain.model, plain.tokenizer)
+    greedy: dict[str, Any] = {"temperature": 0, "max_tokens": 24}
+    with engine_server("chatwright.engine.server", tmp_path / "merged") as other:
+        expected = ask(other, "the mill", model="merged", **greedy)
+    with engine_server("chatwright.engine.server", checkpoint, "--adapter", f"poet={tmp_path / 'poet'}") as client:
+        before, answer = ask(client, "the mill", **greedy), ask(client, "the mill", model="poet", **greedy)
+        assert said(answer) == said(expected) != said(before)
+        assert (answer["model"], before["model"]) == ("poet", "tiny")
+        assert answer["system_fingerprint"] != before["system_fingerprint"]
+        assert joined(stream(client, "the mill", model="poet", **greedy)) == said(answer)
+        assert [row["id"] for row in client.get("/v1/models").json()["data"]] == ["tiny", "poet"]
+        assert client.get("/v1/models/poet").json()["metadata"]["adapter_of"] == "tiny"
+        refused = client.post("/v1/embeddings", json={"model": "poet", "input": "the mill"})
+        assert (refused.status_code, refused.json()["error"]["param"]) == (400, "model")

@@ -13,6 +13,8 @@ import httpx
 import pytest
 from tests.product.running import Running, eventually, start_gateway, stop_gateway, write_serving
 
+from chatwright.files import write_json
+
 
 def frames(text: str) -> list[Any]:
     lines = [line.removeprefix("data: ") for line in text.split("\n\n") if line.startswith("data: ")]
@@ -270,3 +272,30 @@ def test_a_slow_reader_does_not_stop_the_others(gateway: Running) -> None:
         idle.sendall((head + body).encode())
         assert gateway.chat("hi").status_code == 200
     assert eventually(lambda: engine_requests(gateway) == 0, patience=5)
+
+
+def test_adapters_are_models_that_share_an_engine(empty_gateway: Running) -> None:
+    running, file = empty_gateway, empty_gateway.workspace / "serving.json"
+    write_serving(running.workspace, ("ppo",))
+    row = json.loads(file.read_text())["models"][0]
+
+    def serve(*names: str) -> None:
+        for name in names:
+            (running.workspace / name).mkdir(exist_ok=True)
+        adapters = [{"name": name, "path": name} for name in names]
+        write_json(file, {"models": [row | {"adapters": adapters}]})
+        eventually(lambda: set(running.client.get("/healthz").json()["models"]) == {"ppo", *names})
+        for name in ("ppo", *names):
+            running.wait_ready(name)
+
+    def asked(name: str, **more: Any) -> str:
+        return running.chat("adapted", model=name, **more).json()["choices"][0]["message"]["content"]
+
+    running.wait_ready("ppo")
+    serve("poet", "cook")
+    assert [asked(name) for name in ("ppo", "poet", "cook")] == ["adapter ", "adapter poet", "adapter cook"]
+    assert running.chat("hi", model="poet", store=True).json()["model"] == "poet"
+    assert running.client.get("/v1/models/cook").json()["metadata"]["role"] == ""
+    serve("cook")
+    assert asked("cook") == "adapter cook"
+    assert running.chat("hi", model="poet").status_code == 404

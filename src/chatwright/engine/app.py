@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from types import MappingProxyType
 from typing import Any, Literal
 
 from fastapi import FastAPI, Request
@@ -33,6 +35,7 @@ from chatwright.engine.protocol import (
 )
 from chatwright.engine.protocol.completions import prompts_of
 from chatwright.engine.protocol.documents import ChatCompletion, EmbeddingList, Model, ModelList, TextCompletion
+from chatwright.engine.protocol.errors import invalid
 from chatwright.engine.replies import Reply, ReplyStream
 from chatwright.engine.worker import EngineLike, EngineWorker
 from chatwright.errors import InputError
@@ -44,32 +47,42 @@ METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 class EngineFace:
-    """What the routes share: the worker, its second name, default sampling, and the mark of its weights."""
+    """What the routes share: the worker, its second name, default sampling, and the mark of its weights.
+
+    `adapters` are served as models of their names, and have marks of their own.
+    """
 
     def __init__(
-        self, worker: EngineWorker, metrics: EngineMetrics, *, name: str, defaults: SamplingConfig, fingerprint: str
-    ) -> None:
+        self, worker: EngineWorker, metrics: EngineMetrics, *, name: str, defaults: SamplingConfig, fingerprint: str,
+        adapters: Mapping[str, str],
+    ) -> None:  # fmt: skip
         self.worker, self.metrics, self.name, self.defaults = worker, metrics, name, defaults
-        self.fingerprint = fingerprint
+        self.fingerprint, self.adapters = fingerprint, adapters
         self._compiler, self._compiling = ThreadPoolExecutor(1, "schemas"), 0
 
     def engine(self, wanted: str) -> EngineLike:
-        """The engine, where it is the one that is asked for."""
+        """The engine, where it, or one of its adapters, is what is asked for."""
         engine = self.worker.engine
-        if wanted not in (engine.id, self.name):
+        if wanted not in (engine.id, self.name, *self.adapters):
             raise ApiError(404, f"there is no model {wanted[:80]!r} here; this is {engine.id!r}", "model_not_found",
                            "model")  # fmt: skip
         return engine
 
-    def describe(self, engine: EngineLike) -> dict[str, Any]:
-        about = {"name": self.name, "context": engine.context, "embeddings": "mean of the hidden states"}
-        return {"id": engine.id, "object": "model", "created": 0, "owned_by": "chatwright", "metadata": about}
+    def describe(self, engine: EngineLike, wanted: str = "") -> dict[str, Any]:
+        ident, about = engine.id, {"name": self.name, "context": engine.context}
+        if wanted in self.adapters:
+            ident, about = wanted, about | {"name": wanted, "adapter_of": engine.id}
+        else:
+            about["embeddings"] = "mean of the hidden states"
+        return {"id": ident, "object": "model", "created": 0, "owned_by": "chatwright", "metadata": about}
 
     async def answer(self, request: Request, asked: Asked, envelope: Envelope, *, stream: bool) -> Response:
+        adapter = envelope.model if envelope.model in self.adapters else ""
+        requests = [replace(request, adapter=adapter) for request in asked.requests]
         try:
             if schema := asked.requests[0].sampling.schema:
                 await self._compile(schema)
-            reply = Reply(self.worker, asked.requests, asked.choices, asked.prompts)
+            reply = Reply(self.worker, requests, asked.choices, asked.prompts)
         except InputError as error:
             param = "response_format" if asked.requests[0].sampling.schema else None
             raise ApiError(400, str(error), "invalid_value", param) from None
@@ -91,19 +104,23 @@ class EngineFace:
             self._compiling -= 1
 
     def envelope(
-        self, kind: Literal["chat.completion", "text_completion"], *, include_usage: bool, logprobs: int | None
-    ) -> Envelope:
+        self, kind: Literal["chat.completion", "text_completion"], wanted: str, *, include_usage: bool,
+        logprobs: int | None,
+    ) -> Envelope:  # fmt: skip
         prefix = "chatcmpl" if kind == "chat.completion" else "cmpl"
+        model = wanted if wanted in self.adapters else self.worker.engine.id
         return Envelope(
-            f"{prefix}-{secrets.token_hex(12)}", int(time.time()), self.worker.engine.id, self.fingerprint, kind,
-            include_usage, logprobs,
+            f"{prefix}-{secrets.token_hex(12)}", int(time.time()), model,
+            self.adapters.get(wanted, self.fingerprint), kind, include_usage, logprobs,
         )  # fmt: skip
 
 
 def create_engine_app(
-    worker: EngineWorker, metrics: EngineMetrics, *, name: str, defaults: SamplingConfig, fingerprint: str = ""
-) -> FastAPI:
-    """The application of one engine; it answers to the engine's id and to `name`."""
+    worker: EngineWorker, metrics: EngineMetrics, *, name: str, defaults: SamplingConfig, fingerprint: str = "",
+    adapters: Mapping[str, str] = MappingProxyType({}),
+) -> FastAPI:  # fmt: skip
+    """The application of one engine; it answers to the engine's id, to `name`, and to those of its `adapters`, each
+    with the mark of its weights."""
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -117,7 +134,8 @@ def create_engine_app(
     app.add_middleware(BodyLimit, limit=BODY_LIMIT)
     app.add_middleware(LoopbackNames)
     app.add_middleware(HeaderEnvelope)
-    face = EngineFace(worker, metrics, name=name, defaults=defaults, fingerprint=fingerprint or f"fp_{name}")
+    mark = fingerprint or f"fp_{name}"
+    face = EngineFace(worker, metrics, name=name, defaults=defaults, fingerprint=mark, adapters=adapters)
     _add_state(app, face)
     _add_texts(app, face)
     document_models(
@@ -142,11 +160,11 @@ def _add_state(app: FastAPI, face: EngineFace) -> None:
 
     @app.get("/v1/models", **described(ModelList))
     async def models() -> dict[str, Any]:
-        return {"object": "list", "data": [face.describe(worker.engine)]}
+        return {"object": "list", "data": [face.describe(worker.engine, wanted) for wanted in ("", *face.adapters)]}
 
     @app.get("/v1/models/{ident:path}", **described(Model))
     async def model(ident: str) -> dict[str, Any]:
-        return face.describe(face.engine(ident))
+        return face.describe(face.engine(ident), ident)
 
     @app.delete("/v1/models/{ident:path}", **described(None))
     async def delete_model(ident: str) -> dict[str, Any]:
@@ -164,7 +182,7 @@ def _add_texts(app: FastAPI, face: EngineFace) -> None:
         wanted = parse_chat(parse_json(await request.body()), face.defaults)
         asked = await asyncio.to_thread(ask_chat, face.engine(wanted.model), wanted)
         envelope = face.envelope(
-            "chat.completion", include_usage=wanted.include_usage,
+            "chat.completion", wanted.model, include_usage=wanted.include_usage,
             logprobs=wanted.top_logprobs if wanted.logprobs else None,
         )  # fmt: skip
         return await face.answer(request, asked, envelope, stream=wanted.stream)
@@ -173,13 +191,17 @@ def _add_texts(app: FastAPI, face: EngineFace) -> None:
     async def completions(request: Request) -> Response:
         wanted = parse_completion(parse_json(await request.body()), face.defaults)
         asked = await asyncio.to_thread(ask_completion, face.engine(wanted.model), wanted)
-        envelope = face.envelope("text_completion", include_usage=wanted.include_usage, logprobs=wanted.logprobs)
+        envelope = face.envelope(
+            "text_completion", wanted.model, include_usage=wanted.include_usage, logprobs=wanted.logprobs
+        )
         return await face.answer(request, asked, envelope, stream=wanted.stream)
 
     @app.post("/v1/embeddings", **described(EmbeddingList, EmbeddingBody))
     async def embeddings(request: Request) -> dict[str, Any]:
         wanted = parse_embedding(parse_json(await request.body()))
         engine = face.engine(wanted.model)
+        if wanted.model in face.adapters:
+            raise invalid("model", f"embeddings are those of the model itself; ask for {engine.id!r}")
         texts = [prompt_tokens(engine, one, "input") for one in prompts_of(wanted.input)]
         vectors = await face.worker.run(lambda engine: engine.embed(texts))
         return embedding_answer(engine.id, vectors, sum(map(len, texts)), wanted.encoding_format)

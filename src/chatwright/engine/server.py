@@ -130,8 +130,19 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--threads", type=int, default=0, help="0: one for a small model, else one per free core")
     parser.add_argument("--lookup", type=int, default=0, help="tokens guessed ahead from what stands before; 0: none")
     parser.add_argument("--sampling", default="{}", help="default sampling parameters as a JSON object")
+    parser.add_argument(
+        "--adapter", action="append", default=[], type=_named, metavar="NAME=FOLDER",
+        help="a LoRA adapter of the peft library, served as a model of that name; may be given again",
+    )  # fmt: skip
     parser.add_argument("--stdin-watch", action="store_true", help="end when standard input ends")
     return parser
+
+
+def _named(text: str) -> tuple[str, Path]:
+    name, _, folder = text.partition("=")
+    if not name or not folder:
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form name=folder")
+    return name, Path(folder)
 
 
 def main(arguments: Sequence[str] | None = None, load: Loader = load_engine) -> int:
@@ -154,12 +165,16 @@ def main(arguments: Sequence[str] | None = None, load: Loader = load_engine) -> 
 
     def loaded() -> EngineLike:
         engine = load(Loading(args.model, args.max_batch, args.weights, args.threads, args.lookup))
+        for adapter, folder in args.adapter:
+            engine.add_adapter(adapter, folder)
         metrics.version(engine.id)
         return engine
 
     worker = EngineWorker(loaded, limit=args.max_batch + args.max_queue, on_end=ended, watcher=metrics)
     defaults = SamplingConfig.model_validate_json(args.sampling)
-    app = create_engine_app(worker, metrics, name=name, defaults=defaults, fingerprint=fingerprint(args.model))
+    mark = fingerprint(args.model)
+    adapters = {adapter: f"{mark}_{fingerprint(folder)[3:]}" for adapter, folder in args.adapter}
+    app = create_engine_app(worker, metrics, name=name, defaults=defaults, fingerprint=mark, adapters=adapters)
     server = uvicorn.Server(
         uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=DRAIN_SECONDS)
     )

@@ -33,8 +33,9 @@ class Upstream(Protocol):
     """What answers for one model: an engine process of ours, or a server by URL."""
 
     model: ServedModel
-    client: httpx.AsyncClient
 
+    @property
+    def client(self) -> httpx.AsyncClient: ...
     @property
     def asked_as(self) -> str: ...
     async def wait_ready(self, seconds: float, ending: Callable[[], bool]) -> None: ...

@@ -2,7 +2,8 @@
 
 `serving.json`: {"models": [{"id", "name", "path", "role", "default": bool}], "starters": [str]}. A path is
 absolute or relative to the file; a row with "url" (and "key_env", "model")
-instead is an upstream elsewhere. The names (base, sft, ppo, dpo, assistant) are aliases in the API.
+instead is an upstream elsewhere; "adapters" of a row ([{"name", "path", "role"}], LoRA folders of the peft library) are
+served by its engine as models of their own. The names (base, sft, ppo, dpo, assistant) are aliases in the API.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import json
 import re
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,10 @@ class ServedModel:
     url: str = ""
     key_env: str = ""
     upstream_model: str = ""
+    adapters: tuple[tuple[str, Path], ...] = ()
+    """Names and folders of the LoRA adapters that its engine loads; each is served as a model of that name too."""
+    adapter_of: str = ""
+    """The id of the model whose engine answers, where this is one of its adapters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +79,25 @@ def read_serving(file: Path) -> Serving:
     except (OSError, ValueError) as error:
         raise InputError(f"{file} cannot be read ({error}); build again, or remove it") from None
     try:
-        models = tuple(_row(file.parent, row) for row in raw["models"])
+        models = tuple(model for row in raw["models"] for model in _rows(file.parent, row))
         starters = tuple(text for text in raw.get("starters") or () if isinstance(text, str))
     except (KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{file} is not a serving file ({error!r}); build again, or remove it") from None
+    taken = [name for model in models for name in {model.id, model.name}]
+    if twice := next((model.name for model in models if model.adapter_of and taken.count(model.name) > 1), None):
+        raise InputError(f"{file} gives the name {twice!r} to an adapter and to something else; rename one")
     return Serving(models, starters)
+
+
+def _rows(folder: Path, row: dict[str, Any]) -> list[ServedModel]:
+    """The model of a row, and one for each of its adapters."""
+    model = _row(folder, row)
+    adapters = [
+        ServedModel(str(one["name"]), str(one["name"]), folder / one["path"], str(one.get("role", "")),
+                    source=model.source, parameters=model.parameters, adapter_of=model.id)
+        for one in row.get("adapters") or ()
+    ]  # fmt: skip
+    return [replace(model, adapters=tuple((one.name, one.path) for one in adapters if one.path)), *adapters]
 
 
 def _row(folder: Path, row: dict[str, Any]) -> ServedModel:

@@ -46,10 +46,13 @@ class Served(Protocol):
     """What answers for one model, and is watched: a process of ours, or an upstream by URL."""
 
     model: ServedModel
-    client: httpx.AsyncClient
-    state: EngineState
-    reason: str
 
+    @property
+    def client(self) -> httpx.AsyncClient: ...
+    @property
+    def state(self) -> EngineState: ...
+    @property
+    def reason(self) -> str: ...
     @property
     def asked_as(self) -> str: ...
     def start(self) -> None: ...
@@ -71,6 +74,7 @@ class EngineProcess:
             "--weights", settings.weights, "--threads", str(settings.threads),
             "--lookup", str(settings.lookup),
             "--sampling", settings.sampling.model_dump_json(),
+            *(part for name, path in model.adapters for part in ("--adapter", f"{name}={path}")),
         )  # fmt: skip
         self.state: EngineState = "waiting"
         self.reason = ""
@@ -187,6 +191,11 @@ def _killed_by(number: int) -> str:
     return f"it was ended by signal {number}: {signal.strsignal(number) or 'unknown'}"
 
 
+def _same(served: ServedModel, wanted: ServedModel | None) -> bool:
+    """Whether an engine can go on: one that has other adapters, or adapts another model, is another one."""
+    return wanted is not None and (served.adapters, served.adapter_of) == (wanted.adapters, wanted.adapter_of)
+
+
 async def _last_line(process: asyncio.subprocess.Process) -> str:
     """Passes the engine's complaints on to our own standard error and keeps the last, which says why it ended."""
     last = ""
@@ -214,8 +223,10 @@ class Supervisor:
 
     async def serve(self, models: Sequence[ServedModel]) -> None:
         wanted = {model.id: model for model in models}
-        gone = [self._engines.pop(ident) for ident in list(self._engines) if ident not in wanted]
-        for model in sorted(models, key=lambda model: not model.default):
+        stay = {ident for ident, engine in self._engines.items() if _same(engine.model, wanted.get(ident))}
+        stay -= {ident for ident in stay if (of := wanted[ident].adapter_of) and of not in stay}
+        gone = [self._engines.pop(ident) for ident in list(self._engines) if ident not in stay]
+        for model in sorted(models, key=lambda model: (bool(model.adapter_of), not model.default)):
             if model.id not in self._engines:
                 self._engines[model.id] = self._made(model)
         if self._starter is not None:
@@ -228,6 +239,10 @@ class Supervisor:
             from chatwright.product.remote import RemoteEngine
 
             return RemoteEngine(model)
+        if model.adapter_of:
+            from chatwright.product.adapters import AdaptedEngine
+
+            return AdaptedEngine(model, self._engines[model.adapter_of])
         self._count += 1
         return EngineProcess(model, self._settings, self._folder / f"{self._count}.sock", self._command)
 
