@@ -87,11 +87,15 @@ class Prefixes:
         self._idle[slot] = None
 
     def forget(self) -> None:
-        """No slot holds anything any more: the weights are new. Busy slots will be filled again."""
+        """No slot holds anything any more: the weights are new. Busy slots will be filled again.
+
+        Idle slots stand as at the beginning, so that a run that was resumed here goes on as one that was not.
+        """
         for slot, held in enumerate(self._slots):
             held.filled = 0
             if not held.busy:
                 self._hold(slot, EMPTY, None, 0)
+        self._idle = dict.fromkeys(sorted(self._idle))
 
     def empty(self) -> list[int]:
         """Idle slots without tokens."""

@@ -110,6 +110,8 @@ class TorchRunner:
         self._model = model
         self._adapted = {"": model, **{name: adapted(model, a) for name, a in self._adapters.items()}}
         self._filled = [0] * self._slots
+        # As at the beginning: rounding depends on the order of rows, and a resumed run must go on with the same bits.
+        self._row, self._slot = list(range(self._slots)), list(range(self._slots))
 
     def add_adapter(self, name: str, adapter: Adapter) -> None:
         self._adapted[name] = adapted(self._model, adapter)
