@@ -82,6 +82,7 @@ def test_the_longest_beginning_is_found_and_the_oldest_slot_is_evicted(slots: in
                     prefixes.fill(slot, len(plain.tokens[slot]))
                 else:
                     plain.tokens[slot], plain.key[slot] = [], ""
+                    plain.touch(slot)  # idle slots stand in order again
         assert prefixes.idle == plain.busy.count(False)
         assert set(prefixes.empty()) == {s for s in range(slots) if not plain.busy[s] and not plain.tokens[s]}
 
