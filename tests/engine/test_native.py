@@ -131,7 +131,7 @@ def test_code_without_special_instructions_computes_the_same(weights: Weights) -
     plain = tuple(flag for flag in build.FLAGS if flag != "-march=native")
     model, tokens = model_of(LLAMA), tokens_of(80)
     here = NativeRunner(model, slots=1, context=128, weights=weights).forward([Segment(0, 0, tokens)])
-    there = NativeRunner(model, 1, 128, weights=weights, library=build.library(plain)).forward([Segment(0, 0, tokens)])
+    there = NativeRunner(model, 1, 128, weights=weights, library=build.compiled(plain)).forward([Segment(0, 0, tokens)])
     torch.testing.assert_close(here, there, atol=1e-4 if weights == "fp32" else 2e-2, rtol=1e-3)
 
 
@@ -193,7 +193,7 @@ def test_greedy_takes_the_first_of_the_most_likely() -> None:
 def test_without_a_compiler_one_sentence_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     monkeypatch.delenv("CC", raising=False)
-    build.library.cache_clear()
+    build.compiled.cache_clear()
     with pytest.raises(build.NoCompiler, match="no C compiler"):
-        build.library()
-    build.library.cache_clear()
+        build.compiled()
+    build.compiled.cache_clear()

@@ -29,7 +29,7 @@ DAMAGES = {
 FAST = ("-O1", *build.FLAGS[1:])
 
 
-def built(cache: Path, *, program: str = "build.library({flags!r})", **environment: str) -> str:
+def built(cache: Path, *, program: str = "build.compiled({flags!r})", **environment: str) -> str:
     """What a process of its own says that builds the library with this cache folder."""
     code = f"from chatwright.engine.native import build\nprint(build.cache_folder())\n{program.format(flags=FAST)}"
     done = subprocess.run(
@@ -71,7 +71,7 @@ def test_without_a_home_the_library_is_built_for_this_process(tmp_path: Path) ->
     program = """
     from unittest.mock import patch
     with patch.object(build.Path, "home", side_effect=RuntimeError("Could not determine home directory.")):
-        build.library({flags!r})
+        build.compiled({flags!r})
     """
     said = built(Path(), program=textwrap.dedent(program), CHATWRIGHT_CACHE="", XDG_CACHE_HOME="")
     assert "could not be kept" in said

@@ -59,7 +59,7 @@ def _why_not_native(model: Decoder) -> str | None:
     if not suits(model.shape):
         return f"heads of width {model.shape.head_width} are no multiple of 16"
     try:
-        build.library()
+        build.compiled()
     except build.NoCompiler as error:
         return str(error)
     return None

@@ -37,7 +37,7 @@ def cache_folder() -> Path:
 
 
 @functools.cache
-def library(flags: tuple[str, ...] = FLAGS) -> ctypes.CDLL:
+def compiled(flags: tuple[str, ...] = FLAGS) -> ctypes.CDLL:
     """The compiled library; raises NoCompiler where it cannot be built. CC names another compiler."""
     compiler = shutil.which(os.environ.get("CC", "cc")) or shutil.which("gcc") or shutil.which("clang")
     if compiler is None:

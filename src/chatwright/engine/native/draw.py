@@ -20,7 +20,7 @@ class NativeDraw:
         self, vocab: int, temperature_B: np.ndarray, top_k_B: np.ndarray, top_p_B: np.ndarray, min_p_B: np.ndarray
     ) -> None:
         rows = len(temperature_B)
-        self._draw, self._rows, self._vocab = build.library().draw, rows, vocab
+        self._draw, self._rows, self._vocab = build.compiled().draw, rows, vocab
         self.uniform = np.zeros(rows)
         self.tokens, self.logprobs, self.plain = (
             np.empty(rows, np.int64),

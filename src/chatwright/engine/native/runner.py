@@ -51,7 +51,7 @@ class NativeRunner:
     ) -> None:
         self.shape, self.slots, self.context, self.weights = model.shape, slots, context, weights
         self.device = torch.device("cpu")
-        self._library = library or build.library()
+        self._library = library or build.compiled()
         shape = build.Shape(
             model.shape.vocab_size, model.shape.layers, model.shape.width, model.shape.heads, model.shape.kv_heads,
             model.shape.head_width, model.shape.mlp_width, slots, context, model.shape.sliding_window or 0,
