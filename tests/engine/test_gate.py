@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 import torch
 from tests.engine.test_native import LLAMA, model_of
 
 from chatwright.engine.choose import choose_weights
 from chatwright.engine.gate import ANSWER_TOKENS, divergence
 from chatwright.engine.native.runner import NativeRunner
+from chatwright.errors import InputError
 from chatwright.model.decoder import Decoder
 
 PROMPTS = ([5, 6, 7], [9], list(range(40)))
@@ -51,6 +53,8 @@ def test_auto_takes_int8_only_where_it_changes_nothing() -> None:
 def test_heads_the_compiled_code_cannot_read_are_served_in_fp32() -> None:
     weights, said = choose_weights(model_of(replace(LLAMA, head_width=8)), "auto", PROMPTS)
     assert (weights, said) == ("fp32", "weights in fp32, computed with PyTorch")
+    with pytest.raises(InputError, match="int8 need the compiled runner"):
+        choose_weights(model_of(replace(LLAMA, head_width=8)), "int8", PROMPTS)
 
 
 def test_prompts_as_long_as_the_context_are_cut() -> None:

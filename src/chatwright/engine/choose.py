@@ -14,6 +14,7 @@ from chatwright.engine.native import build
 from chatwright.engine.native.runner import NativeRunner, Weights, suits
 from chatwright.engine.runner import Runner
 from chatwright.engine.torch_runner import TorchRunner
+from chatwright.errors import InputError
 from chatwright.model.decoder import Decoder
 
 Wish = Literal["auto", "fp32", "bf16", "int8"]
@@ -35,11 +36,16 @@ def choose_runner(model: Decoder, slots: int, context: int, weights: Weights = "
 
 def choose_weights(model: Decoder, wish: Wish, prompts: Sequence[Sequence[int]]) -> tuple[Weights, str]:
     """`wish`, or for "auto" int8 where the model still writes the same with it, else fp32; and a sentence that says
-    what was measured. `prompts` begin the texts it is measured on."""
-    if _why_not_native(model) is not None:
-        return "fp32", "weights in fp32, computed with PyTorch"
+    what was measured. `prompts` begin the texts it is measured on. Raises InputError for weights that nothing here can
+    compute with."""
     if wish == "fp32":
         return "fp32", "weights in fp32"
+    if (why := _why_not_native(model)) is not None:
+        if wish == "auto":
+            return "fp32", "weights in fp32, computed with PyTorch"
+        raise InputError(
+            f"weights in {wish} need the compiled runner ({why or 'it is for CPUs'}); leave them at auto, or take fp32"
+        )
     rounded: Weights = "int8" if wish == "auto" else wish
     found = divergence(model, rounded, prompts, threads=torch.get_num_threads())
     if wish == "auto" and not found.passes:

@@ -82,12 +82,12 @@ class Engine:
         self.context = min(context, self.runner.context)
         self.max_batch = max_batch
         self.version = 0
-        self.computes = f"weights in {weights}"
         if self.runner.slots != max_batch + 1:
             raise ValueError(f"the runner has {self.runner.slots} slots, the engine needs {max_batch + 1}")
         self.device = self.runner.device
         on_cpu = self.device.type == "cpu"
         self._compiled = isinstance(self.runner, NativeRunner)
+        self.computes = f"weights in {weights}" if self._compiled else "weights in fp32, computed with PyTorch"
         self._schedule = Scheduler(
             self.runner, max_batch, chunk or (CHUNK_CPU if on_cpu else CHUNK_GPU), lookup if self._compiled else 0
         )
@@ -113,10 +113,14 @@ class Engine:
 
         artefact = find_artefact(path)
         ident = artefact.id if artefact else path.name
-        prompts = [
-            checkpoint.template.render([Message("user", text)], add_generation_prompt=True).tokens for text in OPENINGS
-        ]
-        chosen, found = choose_weights(checkpoint.model, weights, prompts)
+        chosen: Weights = "fp32"
+        found = ""
+        if weights != "fp32":
+            template = checkpoint.template
+            openings = [
+                template.render([Message("user", text)], add_generation_prompt=True).tokens for text in OPENINGS
+            ]
+            chosen, found = choose_weights(checkpoint.model, weights, openings)
         engine = Engine(
             checkpoint.model,
             checkpoint.tokenizer,
@@ -126,7 +130,7 @@ class Engine:
             weights=chosen,
             lookup=lookup,
         )
-        engine.computes = found
+        engine.computes = found or engine.computes
         return engine
 
     # What callers use.

@@ -21,7 +21,6 @@ PREFILL_TOKENS = 16_384
 CROWD = 8
 """One in so many slots must be free before a crowd of requests that nobody watches is let in together."""
 
-
 FEW = 4
 """Rows up to which guesses are read: their passes wait for weights, so that more tokens in them cost little."""
 
