@@ -16,6 +16,7 @@ from typing import Any
 
 import httpx
 import pytest
+from tests.engine_server.servers import engine_server
 
 from chatwright.engine.server import bind
 from chatwright.errors import ChatwrightError
@@ -25,20 +26,8 @@ COMMAND = (sys.executable, "-m", "chatwright.engine.server", "--port", "0")
 
 @pytest.fixture(scope="module")
 def client(checkpoint: Path) -> Iterator[httpx.Client]:
-    command = [*COMMAND, "--model", str(checkpoint), "--stdin-watch"]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    assert process.stdin is not None
-    with httpx.Client(base_url=json.loads(process.stdout.readline())["url"], timeout=60) as client:
-        limit = time.monotonic() + 60
-        while client.get("/healthz").status_code != 200:
-            assert process.poll() is None, "the engine ended before it was ready"
-            assert time.monotonic() < limit
-            time.sleep(0.05)
+    with engine_server("chatwright.engine.server", checkpoint) as client:
         yield client
-    process.stdin.close()
-    process.wait(30)
-    process.stdout.close()
 
 
 def ask(client: httpx.Client, text: str, **more: Any) -> Any:

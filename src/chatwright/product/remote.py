@@ -7,17 +7,17 @@ written down nowhere.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
-import time
 from collections.abc import Callable
 
 import httpx
 
 from chatwright.product.serving import ServedModel
-from chatwright.product.supervisor import READY_POLL_SECONDS, EngineState, not_ready
+from chatwright.product.supervisor import EngineState, until_ready
 
 POLL_SECONDS = 2.0
+PATIENCE_SECONDS = 5.0
+"""Nothing of ours is being started: who waits longer for an upstream waits for somebody to mend it."""
 
 
 class RemoteEngine:
@@ -50,13 +50,7 @@ class RemoteEngine:
         """Nothing of ours is being started."""
 
     async def wait_ready(self, seconds: float, ending: Callable[[], bool]) -> None:
-        limit = time.monotonic() + min(seconds, 5.0)
-        while not self._ready.is_set() and time.monotonic() < limit and not ending():
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(READY_POLL_SECONDS):
-                    await self._ready.wait()
-        if not self._ready.is_set():
-            raise not_ready(self.model.name, self.reason)
+        await until_ready(self, self._ready, min(seconds, PATIENCE_SECONDS), ending)
 
     def doubt(self) -> None:
         self.state = "restarting"

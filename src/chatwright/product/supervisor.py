@@ -34,12 +34,19 @@ EngineState = Literal["waiting", "starting", "ready", "restarting", "stopped"]
 log = logging.getLogger(__name__)
 
 
-def not_ready(name: str, reason: str) -> ApiError:
-    why = f": {reason}" if reason else ""
-    return ApiError(
-        503, f"the model {name} is not ready{why}; try again in a moment", "model_not_ready",
-        headers={"Retry-After": "2"},
-    )  # fmt: skip
+async def until_ready(engine: Served, ready: asyncio.Event, seconds: float, ending: Callable[[], bool]) -> None:
+    """Raises ApiError(503) where `ready` is not set within `seconds`, or the gateway is `ending` before."""
+    limit = time.monotonic() + seconds
+    while not ready.is_set() and time.monotonic() < limit and not ending():
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(READY_POLL_SECONDS):
+                await ready.wait()
+    if not ready.is_set():
+        why = f": {engine.reason}" if engine.reason else ""
+        raise ApiError(
+            503, f"the model {engine.model.name} is not ready{why}; try again in a moment", "model_not_ready",
+            headers={"Retry-After": "2"},
+        )  # fmt: skip
 
 
 class Served(Protocol):
@@ -96,14 +103,7 @@ class EngineProcess:
             await asyncio.sleep(READY_POLL_SECONDS)
 
     async def wait_ready(self, seconds: float, ending: Callable[[], bool]) -> None:
-        """Raises ApiError(503) where the engine is not ready after `seconds`, or the gateway is `ending` before."""
-        limit = time.monotonic() + seconds
-        while not self._ready.is_set() and time.monotonic() < limit and not ending():
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(READY_POLL_SECONDS):
-                    await self._ready.wait()
-        if not self._ready.is_set():
-            raise not_ready(self.model.name, self.reason)
+        await until_ready(self, self._ready, seconds, ending)
 
     async def metrics(self) -> str:
         """What the engine tells Prometheus; nothing where it is not there."""
