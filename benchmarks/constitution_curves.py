@@ -57,7 +57,7 @@ def main() -> None:
         right.plot([c["step"] for c in curve], [c["heldout_loss"] for c in curve], "o-", color=SFT, ms=4)
     left.set_title("share of answers that refuse", fontsize=8)
     left.set_xlabel("rounds of critique and revision", fontsize=8)
-    left.set_xticks(range(len(after["harmful"])))
+    left.xaxis.get_major_locator().set_params(integer=True)
     left.legend(fontsize=8)
     right.set_title("held-out loss while revisions are learned", fontsize=8)
     right.set_xlabel("step", fontsize=8)
