@@ -7,6 +7,7 @@ import logging
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,7 @@ from chatwright.errors import InputError
 from chatwright.product.build import BuildLog, follow
 from chatwright.product.feedback import FeedbackAnswer, FeedbackBody, add_feedback
 from chatwright.product.files import LARGEST_FILE, FileObject, FilePage, add_files
+from chatwright.product.identity import Identify, local_only
 from chatwright.product.limits import RequestLimits
 from chatwright.product.measures import Counted, Measures, Timed
 from chatwright.product.proxy import ask, forward, json_of
@@ -186,6 +188,7 @@ def create_app(
     install_error_bodies(app)
     app.add_middleware(IdempotencyKeys, replays=store.replays)
     app.add_middleware(BodyLimit, limit=BODY_LIMIT, larger={"/v1/files": LARGEST_FILE + FORM_ROOM})
+    app.add_middleware(Identify, identifies=local_only(store.people.local(datetime.now(UTC))))
     app.add_middleware(RequestLimits, per_minute=settings.requests_per_minute)
     app.add_middleware(KeyRequired, key=os.environ.get(settings.key_env, "") if settings.key_env else "")
     app.add_middleware(SameOrigin)

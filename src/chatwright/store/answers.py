@@ -33,6 +33,7 @@ class Answer:
     prompt_hash: str
     sampling: dict[str, Any]
     content: dict[str, Any] | None = None
+    owner: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,7 @@ class Feedback:
     sampling: dict[str, Any]
     consent: bool
     row: dict[str, Any]
+    owner: str | None = None
 
 
 class Answers:
@@ -57,7 +59,8 @@ class Answers:
         self._engine = engine
 
     def add(self, answer: Answer) -> None:
-        row = {name: getattr(answer, name) for name in ("id", "kind", "model", "version", "created", "prompt_hash")}
+        names = ("id", "kind", "model", "version", "created", "prompt_hash", "owner")
+        row = {name: getattr(answer, name) for name in names}
         row |= {"sampling": json.dumps(answer.sampling), "content": _text(answer.content)}
         with transaction(self._engine, writes=True) as connection:
             connection.execute(completions.insert().values(row))
@@ -130,7 +133,7 @@ class Answers:
 
     def say(self, rows: Sequence[Feedback]) -> None:
         """Enters all of `rows` or none."""
-        names = ("id", "completion", "kind", "version", "created", "prompt_hash", "consent")
+        names = ("id", "completion", "kind", "version", "created", "prompt_hash", "consent", "owner")
         values = [
             {name: getattr(row, name) for name in names}
             | {"sampling": json.dumps(row.sampling), "row": json.dumps(row.row)}
@@ -148,7 +151,7 @@ class Answers:
             return [
                 Feedback(
                     r.id, r.completion, r.kind, r.version, r.created, r.prompt_hash, json.loads(r.sampling),
-                    r.consent, json.loads(r.row),
+                    r.consent, json.loads(r.row), r.owner,
                 )
                 for r in connection.execute(query)
             ]  # fmt: skip
@@ -157,7 +160,15 @@ class Answers:
 def _answer(row: Row[Any]) -> Answer:
     content = None if row.content is None else json.loads(row.content)
     return Answer(
-        row.id, row.kind, row.model, row.version, row.created, row.prompt_hash, json.loads(row.sampling), content
+        row.id,
+        row.kind,
+        row.model,
+        row.version,
+        row.created,
+        row.prompt_hash,
+        json.loads(row.sampling),
+        content,
+        row.owner,
     )
 
 

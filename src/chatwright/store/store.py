@@ -13,6 +13,7 @@ from sqlalchemy.engine import Engine
 from chatwright.errors import InputError
 from chatwright.store.answers import Answers
 from chatwright.store.engine import connect, insert_for, migrate, transaction
+from chatwright.store.people import People
 from chatwright.store.replays import Replays
 from chatwright.store.tables import alias_changes, aliases, artefacts, parents
 from chatwright.store.uploads import Uploads
@@ -68,7 +69,7 @@ class Store:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self.answers, self.replays = Answers(engine), Replays(engine)
+        self.answers, self.replays, self.people = Answers(engine), Replays(engine), People(engine)
 
     def uploads(self, folder: Path) -> Uploads:
         """Uploaded files, whose contents lie in `folder`."""

@@ -21,6 +21,7 @@ class Upload:
     bytes: int
     sha256: str
     created: datetime
+    owner: str | None = None
 
 
 class Uploads:

@@ -1,0 +1,20 @@
+"""The tables. A change here comes with a migration in `migrations/versions`; a test holds the two equal."""
+
+from chatwright.store.tables.api import completions, feedback, replays, uploads
+from chatwright.store.tables.artefacts import alias_changes, aliases, artefacts, parents
+from chatwright.store.tables.base import metadata
+from chatwright.store.tables.people import (
+    audit,
+    choices,
+    groups,
+    invitations,
+    keys,
+    memberships,
+    people,
+    sessions,
+)
+
+__all__ = [
+    "alias_changes", "aliases", "artefacts", "audit", "choices", "completions", "feedback", "groups", "invitations",
+    "keys", "memberships", "metadata", "parents", "people", "replays", "sessions", "uploads",
+]  # fmt: skip
