@@ -59,14 +59,17 @@ def prompt_tokens(engine: EngineLike, prompt: str | tuple[int, ...], param: str)
 
 def _encode(engine: EngineLike, wanted: ChatRequest) -> tuple[tuple[int, ...], int]:
     """Prompt tokens and how many old turns were cut."""
+    messages = wanted.messages[:-1] if wanted.continues else wanted.messages
+    begun = tuple(engine.tokenizer.encode(wanted.messages[-1].content)) if wanted.continues else ()
     try:
         if wanted.truncation == "auto":
-            room = min(wanted.sampling.max_tokens, engine.context // 2)
-            tokens, dropped = engine.encode_cut(wanted.messages, room)
+            room = min(wanted.sampling.max_tokens + len(begun), engine.context // 2)
+            tokens, dropped = engine.encode_cut(messages, room)
         else:
-            tokens, dropped = engine.encode(wanted.messages), 0
+            tokens, dropped = engine.encode(messages), 0
     except InputError as error:
         raise ApiError(400, str(error), "context_length_exceeded", "messages") from None
+    tokens = (*tokens, *begun)
     if len(tokens) >= engine.context:
         raise _too_long(len(tokens), engine, "messages")
     return tokens, dropped

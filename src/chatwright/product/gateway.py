@@ -44,6 +44,9 @@ from chatwright.engine.protocol.documents import (
 from chatwright.engine.protocol.errors import invalid
 from chatwright.errors import InputError
 from chatwright.product.build import BuildLog, follow
+from chatwright.product.chats.desk import Desk
+from chatwright.product.chats.generation import Ask, Writer
+from chatwright.product.chats.routes import add_chats
 from chatwright.product.feedback import FeedbackAnswer, FeedbackBody, add_feedback
 from chatwright.product.files import LARGEST_FILE, FileObject, FilePage, add_files
 from chatwright.product.identity import Identify, local_only
@@ -55,7 +58,7 @@ from chatwright.product.repeats import IdempotencyKeys
 from chatwright.product.responses import add_responses
 from chatwright.product.responses.body import ResponseBody
 from chatwright.product.responses.documents import ResponseObject
-from chatwright.product.responses.routes import Ask
+from chatwright.product.responses.routes import Ask as AskWhole
 from chatwright.product.retention import retain
 from chatwright.product.security import REPORT_POLICY, SECURITY_HEADERS, KeyRequired, SameOrigin
 from chatwright.product.serving import SERVING_FILE, ServedModel, Serving, read_serving
@@ -69,7 +72,7 @@ from chatwright.product.stored import (
     add_stored,
 )
 from chatwright.product.supervisor import ENGINE_COMMAND, Supervisor
-from chatwright.store import Store, sqlite_url
+from chatwright.store import Person, Store, sqlite_url
 
 BODY_LIMIT = 1_000_000
 FORM_ROOM = 100_000
@@ -143,6 +146,12 @@ class Gateway:
         engine = self.supervisor.engine(model.id)
         return lambda: engine.wait_ready(READY_PATIENCE_SECONDS, lambda: self.ending)
 
+    def open_for(self, wanted: str, person: Person) -> tuple[ServedModel, Ask]:
+        """The model of that name or id ("": the default), and how it is asked; raises ApiError where there is none."""
+        model = self.model(wanted or "default")
+        engine = self.supervisor.engine(model.id)
+        return model, lambda body: ask("/chat/completions", body, engine, self.wait(model))
+
     def describe(self, model: ServedModel) -> dict[str, Any]:
         engine = self.supervisor.engine(model.id)
         about = {
@@ -173,14 +182,20 @@ def create_app(
     gateway = Gateway(settings, workspace, models, engine_command)
     store = Store.open(settings.database or sqlite_url(workspace / "chatwright.db"))
     store.replays.release_unsettled()
+    writer = Writer(store.chats)
+    desk = Desk(store, gateway.open_for, writer, lambda: gateway.ending)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         async with gateway.running():
-            retention = asyncio.create_task(retain(store.answers, settings))
+            beside = [
+                asyncio.create_task(work) for work in (retain(store, settings), writer.keep(), writer.watch_silent())
+            ]
             on_start()
             yield
-            retention.cancel()
+            for task in beside:
+                task.cancel()
+            await writer.close()
         store.close()
 
     app = FastAPI(title="Chatwright", lifespan=lifespan, docs_url=None, redoc_url=None)
@@ -197,6 +212,7 @@ def create_app(
     app.add_middleware(Envelope, headers=SECURITY_HEADERS)
     _add_state(app, gateway)
     _add_api(app, gateway, store, workspace)
+    app.include_router(add_chats(desk))
     _add_build(app, gateway)
     _add_pages(app, static)
     return app
@@ -267,7 +283,7 @@ def _add_api(app: FastAPI, gateway: Gateway, store: Store, workspace: Path) -> N
     async def moderations() -> None:
         raise ApiError(404, "moderations are not offered: no guard is installed", "not_offered")
 
-    def open_model(wanted: Any) -> tuple[ServedModel, Ask, Timed]:
+    def open_model(wanted: Any) -> tuple[ServedModel, AskWhole, Timed]:
         model = gateway.model(wanted)
         engine = gateway.supervisor.engine(model.id)
         asking = lambda body: ask("/chat/completions", body, engine, gateway.wait(model))  # noqa: E731

@@ -1,4 +1,4 @@
-"""Lets go of what is known of old answers, at the start and every hour: see `Answers.forget`."""
+"""Lets go of old answers (`Answers.forget`) and of temporary chats, at the start and every hour."""
 
 from __future__ import annotations
 
@@ -10,18 +10,19 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from chatwright.config import ServeConfig
 from chatwright.errors import ChatwrightError
-from chatwright.store import Answers
+from chatwright.store import Store
 
 EVERY_SECONDS = 3_600.0
 log = logging.getLogger(__name__)
 
 
-async def retain(answers: Answers, settings: ServeConfig) -> None:
+async def retain(store: Store, settings: ServeConfig) -> None:
     """Runs until it is cancelled. A database that is busy or gone is tried again an hour later, and that is logged."""
     while True:
         before = datetime.now(UTC) - timedelta(days=settings.keep_days) if settings.keep_days else None
         try:
-            await asyncio.to_thread(answers.forget, before, settings.keep_rows or None)
+            await asyncio.to_thread(store.answers.forget, before, settings.keep_rows or None)
+            await asyncio.to_thread(store.chats.expire, datetime.now(UTC))
         except (ChatwrightError, SQLAlchemyError) as error:
             log.warning("old answers could not be let go of (%s); tried again in an hour", error)
         await asyncio.sleep(EVERY_SECONDS)

@@ -12,7 +12,9 @@ from sqlalchemy.engine import Engine
 
 from chatwright.errors import InputError
 from chatwright.store.answers import Answers
+from chatwright.store.chats import Chats
 from chatwright.store.engine import connect, insert_for, migrate, transaction
+from chatwright.store.memories import Memories
 from chatwright.store.people import People
 from chatwright.store.replays import Replays
 from chatwright.store.tables import alias_changes, aliases, artefacts, parents
@@ -70,6 +72,7 @@ class Store:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self.answers, self.replays, self.people = Answers(engine), Replays(engine), People(engine)
+        self.chats, self.memories = Chats(engine), Memories(engine)
 
     def uploads(self, folder: Path) -> Uploads:
         """Uploaded files, whose contents lie in `folder`."""

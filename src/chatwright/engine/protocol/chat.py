@@ -85,13 +85,15 @@ class ChatBody(SampledBody):
     prompt_cache_retention: str | None = None
     prediction: dict[str, Any] | None = None
     truncation: Literal["auto", "disabled"] | None = None
+    continue_final_message: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ChatRequest:
     """A checked request. `truncation="auto"` (the word of OpenAI's Responses API) cuts old turns to fit.
 
-    `messages` already tell the model of its tools; `tools` is None where it has none.
+    `messages` already tell the model of its tools; `tools` is None where it has none. With `continues` (a word of
+    vLLM's) the last message is the beginning of the answer, which goes on from there.
     """
 
     model: str
@@ -104,6 +106,7 @@ class ChatRequest:
     top_logprobs: int = 0
     tools: ToolUse | None = None
     truncation: Literal["auto", "disabled"] = "disabled"
+    continues: bool = False
 
 
 def parse_chat(body: Mapping[str, Any], defaults: SamplingConfig) -> ChatRequest:
@@ -123,6 +126,9 @@ def parse_chat(body: Mapping[str, Any], defaults: SamplingConfig) -> ChatRequest
         if len(schema) > LARGEST_SCHEMA:
             raise invalid("tools", f"their schemas are longer than {LARGEST_SCHEMA:,} characters")
     messages = messages_of(parsed.messages)
+    continues = bool(parsed.continue_final_message)
+    if continues and (messages[-1].role != "assistant" or len(messages) < 2 or not messages[-1].content):
+        raise invalid("continue_final_message", "the last of several messages must be an assistant's, with text")
     return ChatRequest(
         model=parsed.model,
         messages=messages if tools is None else _told(messages, tools.described()),
@@ -134,6 +140,7 @@ def parse_chat(body: Mapping[str, Any], defaults: SamplingConfig) -> ChatRequest
         top_logprobs=parsed.top_logprobs or 0,
         tools=tools,
         truncation=parsed.truncation or "disabled",
+        continues=continues,
     )
 
 

@@ -3,6 +3,7 @@
 from chatwright.store.tables.api import completions, feedback, replays, uploads
 from chatwright.store.tables.artefacts import alias_changes, aliases, artefacts, parents
 from chatwright.store.tables.base import metadata
+from chatwright.store.tables.chats import chats, memories, messages, shares
 from chatwright.store.tables.people import (
     audit,
     choices,
@@ -15,6 +16,7 @@ from chatwright.store.tables.people import (
 )
 
 __all__ = [
-    "alias_changes", "aliases", "artefacts", "audit", "choices", "completions", "feedback", "groups", "invitations",
-    "keys", "memberships", "metadata", "parents", "people", "replays", "sessions", "uploads",
+    "alias_changes", "aliases", "artefacts", "audit", "chats", "choices", "completions", "feedback", "groups",
+    "invitations", "keys", "memberships", "memories", "messages", "metadata", "parents", "people", "replays",
+    "sessions", "shares", "uploads",
 ]  # fmt: skip

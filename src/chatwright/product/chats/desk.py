@@ -1,0 +1,171 @@
+"""What the routes of chats do: open a turn in the tree, let it be answered, find what belongs to whom."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from chatwright.engine.protocol import ApiError
+from chatwright.engine.protocol.errors import invalid
+from chatwright.product.chats.bodies import Again, Turn
+from chatwright.product.chats.generation import Ask, Generation, Writer
+from chatwright.product.chats.prompt import prompt_of, remembered, title_of
+from chatwright.product.chats.streams import followed
+from chatwright.product.recording import prompt_hash
+from chatwright.product.serving import ServedModel
+from chatwright.store import Person, Store
+from chatwright.store.chats import OPEN, Chat, ChatMessage, branch
+
+TEMPORARY_HOURS = 24
+MOST_MESSAGES = 20_000
+"""Messages in one chat."""
+
+Opens = Callable[[str, Person], tuple[ServedModel, Ask]]
+"""A model by name or id ("": the default), and how it is asked; raises ApiError where the person has none such."""
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A turn: its question (None where one was asked before), its answers, those of them that are being written."""
+
+    chat: Chat
+    user: ChatMessage | None
+    answers: list[ChatMessage]
+
+
+class Desk:
+    """The chats of one gateway."""
+
+    def __init__(self, store: Store, opens: Opens, writer: Writer, ending: Callable[[], bool]) -> None:
+        self.store, self.writer, self.ending = store, writer, ending
+        self._opens = opens
+
+    # Finding. Somebody else's is not there.
+
+    def chat(self, ident: str, person: Person) -> Chat:
+        found = self.store.chats.get(ident, person.id)
+        if found is None:
+            raise ApiError(404, f"there is no chat {ident[:80]!r}", "chat_not_found")
+        return found
+
+    def message(self, chat: str, ident: str, person: Person) -> ChatMessage:
+        found = self.store.chats.message(ident, person.id)
+        if found is None or found.chat != chat:
+            raise ApiError(404, f"there is no message {ident[:80]!r} in this chat", "message_not_found")
+        return found
+
+    def branch(self, chat: Chat, leaf: str | None) -> list[ChatMessage]:
+        """The messages up to `leaf`, which must be one of the chat's; without it, those that are shown."""
+        found = branch(self.store.chats.tree(chat.id), leaf or chat.leaf)
+        if leaf is not None and not found:
+            raise ApiError(404, f"there is no message {leaf[:80]!r} in this chat", "message_not_found")
+        return found
+
+    # Asking.
+
+    def new(self, person: Person, **values: Any) -> Chat:
+        now = datetime.now(UTC)
+        expires = now + timedelta(hours=TEMPORARY_HOURS) if values.get("temporary") else None
+        chat = Chat(f"c-{secrets.token_hex(12)}", person.id, now, now, expires=expires, **values)
+        self.store.chats.create(replace(chat, titled=bool(chat.title)))
+        return chat
+
+    async def ask(self, person: Person, ident: str, turn: Turn) -> Begun:
+        """A question at the end of a branch, and its answers begin."""
+        if not turn.text.strip() and not turn.attachments:
+            raise invalid("text", "write something first")
+        chat, tree = await asyncio.to_thread(self._read, ident, person)
+        parents = {message.id: message for message in tree}
+        if turn.parent is not None and parents.get(turn.parent) is None:
+            raise ApiError(404, f"there is no message {turn.parent!r} in this chat", "message_not_found", "parent")
+        if turn.parent is not None and parents[turn.parent].role != "assistant":
+            raise invalid("parent", "a question follows an answer")
+        models = [self._opens(name, person) for name in turn.models or [turn.model or chat.model]]
+        user = ChatMessage(
+            f"m-{secrets.token_hex(12)}", chat.id, turn.parent, turn.id, "user", turn.text, datetime.now(UTC),
+            attachments=[one.model_dump() for one in turn.attachments],
+        )  # fmt: skip
+        said = [*branch(tree, turn.parent), user]
+        changes = {} if chat.titled or turn.parent is not None else {"title": title_of(turn.text or user_file(user))}
+        return await self._begin(person, chat, user, said, turn.id, models, changes)
+
+    async def again(self, person: Person, ident: str, message: str, turn: Again, *, rest: bool) -> Begun:
+        """Another answer to the question of `message`; with `rest`, one that begins as that message and goes on."""
+        chat, tree = await asyncio.to_thread(self._read, ident, person)
+        old = next((one for one in tree if one.id == message), None)
+        if old is None:
+            raise ApiError(404, f"there is no message {message[:80]!r} in this chat", "message_not_found")
+        if old.role != "assistant" or old.status == OPEN:
+            raise invalid("message", "only an answer that has ended can be asked for again")
+        model = self._opens((old.version if rest else turn.model) or chat.model or old.version, person)
+        if rest and (not old.content or model[0].url):
+            raise ApiError(409, "this answer cannot be continued; ask for another one", "not_continuable")
+        said = branch(tree, old.parent)
+        return await self._begin(person, chat, None, said, turn.id, [model], {}, old.content if rest else "")
+
+    def _read(self, ident: str, person: Person) -> tuple[Chat, list[ChatMessage]]:
+        chat = self.chat(ident, person)
+        tree = self.store.chats.tree(ident)
+        if len(tree) >= MOST_MESSAGES:
+            raise ApiError(409, f"a chat has at most {MOST_MESSAGES:,} messages; begin another", "chat_full")
+        return chat, tree
+
+    async def _begin(
+        self, person: Person, chat: Chat, user: ChatMessage | None, said: Sequence[ChatMessage], turn: str,
+        models: Sequence[tuple[ServedModel, Ask]], changes: Mapping[str, Any], beginning: str = "",
+    ) -> Begun:  # fmt: skip
+        now = datetime.now(UTC)
+        instructions = await asyncio.to_thread(self._instructions, person, chat)
+        prompt = prompt_of(said, instructions)
+        digest = prompt_hash(prompt)
+        answers = [
+            ChatMessage(
+                f"m-{secrets.token_hex(12)}", chat.id, said[-1].id, turn, "assistant", beginning, now, OPEN,
+                model=model.name, version=model.id, prompt_hash=digest, host=self.writer.host, beat=now,
+            )
+            for model, _ in models
+        ]  # fmt: skip
+        rows = [*([user] if user else []), *answers]
+        made, new = await asyncio.to_thread(
+            self.store.chats.add, chat, rows, {**changes, "leaf": answers[0].id}
+        )  # fmt: skip
+        answers = [one for one in made if one.role == "assistant"]
+        if new:
+            for message, (_, ask) in zip(answers, models, strict=True):
+                self.writer.start(message, body_of(prompt, beginning), ask)
+        chat = await asyncio.to_thread(self.chat, chat.id, person)
+        return Begun(chat, next((one for one in made if one.role == "user"), None), answers)
+
+    def _instructions(self, person: Person, chat: Chat) -> list[str]:
+        chosen = person.settings
+        known = []
+        if chosen.get("memory") and not chat.temporary:
+            known = [memory.text for memory in self.store.memories.all(person.id)]
+        return [chat.system, str(chosen.get("instructions") or ""), str(chosen.get("about") or ""), remembered(known)]
+
+    # Watching.
+
+    def follow(
+        self, message: ChatMessage, person: Person, at: int = 0
+    ) -> AsyncIterator[tuple[int, str] | ChatMessage]:  # fmt: skip
+        return followed(self.writer, self.store.chats, message, person.id, at, self.ending)
+
+    def writing(self, message: ChatMessage) -> Generation | None:
+        return self.writer.get(message.id)
+
+
+def body_of(prompt: Sequence[Mapping[str, Any]], beginning: str) -> dict[str, Any]:
+    """What a model is asked: old turns go where they do not fit; an answer that has a beginning goes on from it."""
+    body: dict[str, Any] = {"messages": [*prompt], "truncation": "auto"}
+    if beginning:
+        body["messages"].append({"role": "assistant", "content": beginning})
+        body["continue_final_message"] = True
+    return body
+
+
+def user_file(message: ChatMessage) -> str:
+    return message.attachments[0]["name"] if message.attachments else ""
