@@ -193,7 +193,7 @@ def test_greedy_takes_the_first_of_the_most_likely() -> None:
 def test_without_a_compiler_one_sentence_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     monkeypatch.delenv("CC", raising=False)
-    build.compiled.cache_clear()
+    build._once.cache_clear()
     with pytest.raises(build.NoCompiler, match="no C compiler"):
         build.compiled()
-    build.compiled.cache_clear()
+    build._once.cache_clear()

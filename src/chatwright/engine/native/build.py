@@ -36,9 +36,26 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "chatwright"
 
 
-@functools.cache
 def compiled(flags: tuple[str, ...] = FLAGS) -> ctypes.CDLL:
-    """The compiled library; raises NoCompiler where it cannot be built. CC names another compiler."""
+    """The compiled library; raises NoCompiler where it cannot be built. CC names another compiler.
+
+    Tried once in a process: where it failed it is not tried again.
+    """
+    made = _once(flags)
+    if isinstance(made, NoCompiler):
+        raise made
+    return made
+
+
+@functools.cache
+def _once(flags: tuple[str, ...]) -> ctypes.CDLL | NoCompiler:
+    try:
+        return _build(flags)
+    except NoCompiler as error:
+        return error
+
+
+def _build(flags: tuple[str, ...]) -> ctypes.CDLL:
     compiler = shutil.which(os.environ.get("CC", "cc")) or shutil.which("gcc") or shutil.which("clang")
     if compiler is None:
         raise NoCompiler("there is no C compiler here (gcc or clang)")
@@ -104,7 +121,7 @@ def _keep(made: Path) -> None:
 
 
 class Shape(ctypes.Structure):
-    """`Shape` of decoder.c, field for field."""
+    """`Shape` of model.h, field for field."""
 
     _fields_ = [
         *((name, ctypes.c_int) for name in (

@@ -2,50 +2,10 @@
 
 One row is one token. A prompt is many rows of one slot, a decoding step one row for each running slot, and a pass may
 hold both. What a row gives depends on its own sequence alone (see matrix.h). The arithmetic is that of
-chatwright/model/decoder.py, which the tests hold it against.
-
-The cache of one slot, layer and key-value head holds keys in blocks of sixteen positions, [position / 16][W][16], so
-that sixteen scores are one chain of multiplications, and values as [position][W]. W is a multiple of 16. With weights
-in float32 the cache is float32, else bfloat16: with long texts it is the cache that is read from memory. */
-#include "matrix.h"
+chatwright/model/decoder.py, which the tests hold it against. */
+#include "attention.h"
 
 #include <sys/mman.h>
-
-typedef struct {
-    int vocab, layers, width, heads, kv_heads, head_width, mlp_width, slots, context, window; /* window 0: none */
-    int qkv_bias, qk_norm, format, threads, most_rows;
-    float norm_eps;
-} Shape;
-
-typedef struct {
-    float *input_norm, *post_norm, *q_norm, *k_norm, *bias; /* bias of queries, keys and values, one after another */
-    Matrix qkv, out, gate_up, down;
-} Layer;
-
-typedef struct Model {
-    Shape shape;
-    struct Model *owner; /* of crew, cache and rows; itself, or the model that this one is a variant of */
-    Crew *crew;
-    Layer *layers;
-    Matrix head;
-    float *embedding, *final_norm, *rope; /* rope: context x [cos W/2, sin W/2] */
-    char *keys, *values;
-    size_t item, keys_each, values_each; /* bytes of a number, and of one slot, layer and head */
-    int attention, qkv_width, mlp_stride;
-    /* Of the pass under way: */
-    int rows;
-    const int32_t *tokens, *slots, *positions;
-    float *x, *normed, *qkv, *attended, *activated, *scales, *scores;
-    void *prepared;
-} Model;
-
-/* Bytes between two heads' keys. Without them the same position of all sequences would lie a power of two apart, and
-the processor's caches would hold few of them at a time (measured: a batch of 16 took four times as long as one of 8). */
-enum { APART = 5 * 64 };
-
-/* Attention scores of so many positions lie on the stack, which is in the nearest cache already; those of longer
-contexts have a place of their own for each part of the work, as a thread's stack may be small. */
-enum { STACKED = 1 << 14, ATTEND_PARTS = 8 /* for each thread */ };
 
 /* -- Making ----------------------------------------------------------------------------------------------------------- */
 
@@ -66,8 +26,6 @@ static Matrix matrix_new(int format, int outputs, int inputs, int stride) {
     int panels = (outputs + LANES * CHUNK - 1) / (LANES * CHUNK) * CHUNK, depth = depth_of((Format)format, stride);
     return (Matrix){(Format)format, outputs, inputs, panels, depth, wide_room(panels * panel_bytes((Format)format, depth))};
 }
-
-static size_t scores_apart(const Shape *s) { return ((size_t)s->context + LANES - 1) / LANES * LANES; }
 
 static void rows_new(Model *model) {
     Shape s = model->shape;
@@ -238,23 +196,6 @@ static void apply(Model *model, const Matrix *w, int rows, const float *from, in
     multiply(model->crew, w, &inputs, out, width, into);
 }
 
-static void *keys_of(const Model *m, int slot, int layer, int head) {
-    return m->keys + (((size_t)slot * m->shape.layers + layer) * m->shape.kv_heads + head) * m->keys_each;
-}
-
-static void *values_of(const Model *m, int slot, int layer, int head) {
-    return m->values + (((size_t)slot * m->shape.layers + layer) * m->shape.kv_heads + head) * m->values_each;
-}
-
-ALWAYS void keep(void *cache, size_t at, float x, size_t item) {
-    if (item == 4) ((float *)cache)[at] = x;
-    else ((uint16_t *)cache)[at] = to_bf16(x);
-}
-
-ALWAYS Floats kept(const void *cache, size_t at, size_t item) {
-    return item == 4 ? load((const float *)cache + at) : from_bf16((const uint16_t *)cache + at);
-}
-
 /* Turns the pairs (i, i + W/2) by the angle of the position. */
 static void rotate(float *x, const float *rope, int width) {
     int half = width / 2;
@@ -285,89 +226,6 @@ static void place(Model *model, int row, const void *more) {
         for (int w = 0; w < W; w++) keep(keys, at + w * LANES, key[w], model->item);
         for (int w = 0; w < W; w++) keep(values, from + w, value[w], model->item);
     }
-}
-
-/* -- Attention --------------------------------------------------------------------------------------------------------- */
-
-enum { BLOCKS = 4 }; /* blocks of keys that are scored together */
-
-/* Each score is two chains of additions, over even and over odd parts of the head: half as long to wait for. */
-ALWAYS void score(const float *q, const void *keys, size_t from, int W, const int blocks, const size_t item,
-                  float *scores) {
-    Floats even[BLOCKS], odd[BLOCKS];
-    UNROLL for (int b = 0; b < blocks; b++) even[b] = odd[b] = (Floats){0};
-    for (int w = 0; w < W; w += 2)
-        UNROLL for (int b = 0; b < blocks; b++) {
-            size_t at = ((from + b) * W + w) * LANES;
-            even[b] += kept(keys, at, item) * q[w];
-            odd[b] += kept(keys, at + LANES, item) * q[w + 1];
-        }
-    UNROLL for (int b = 0; b < blocks; b++) store(scores + (from + b) * LANES, even[b] + odd[b]);
-}
-
-/* scores of the blocks from..to-1 -> weights that are 0 outside the positions first..last; returns 1 / their sum. */
-static float soften(float *scores, int from, int to, int first, int last, float scale) {
-    const Ints lanes = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
-    Floats most = all(-INFINITY), sum = {0};
-    for (int b = from; b < to; b++) {
-        Ints at = lanes + b * LANES;
-        Floats x = pick((at >= first) & (at <= last), load(scores + b * LANES) * scale, all(-INFINITY));
-        store(scores + b * LANES, x);
-        most = larger(most, x);
-    }
-    float top = largest_of(most);
-    for (int b = from; b < to; b++) {
-        Floats weight = exponential(load(scores + b * LANES) - top);
-        store(scores + b * LANES, weight);
-        sum += weight;
-    }
-    return 1 / sum_of(sum);
-}
-
-/* out = sum of weights * values over the positions first..last, `chunks` times sixteen numbers of it from `w` on; even
-and odd positions apart, for speed. */
-ALWAYS void mix(const float *weights, const void *values, int W, int w, int first, int last, float inverse,
-                const int chunks, const size_t item, float *out) {
-    Floats even[4] = {{0}}, odd[4] = {{0}};
-    for (int s = first & ~1; s <= last; s += 2) {
-        size_t at = (size_t)s * W + w;
-        UNROLL for (int i = 0; i < chunks; i++) even[i] += kept(values, at + i * LANES, item) * weights[s];
-        if (s < last)
-            UNROLL for (int i = 0; i < chunks; i++) odd[i] += kept(values, at + W + i * LANES, item) * weights[s + 1];
-    }
-    UNROLL for (int i = 0; i < chunks; i++) store(out + w + i * LANES, (even[i] + odd[i]) * inverse);
-}
-
-typedef struct { Model *model; int layer, each; } Attending;
-
-/* One row and one key-value head: all the query heads that share it. */
-ALWAYS void attend(Model *model, int layer, int row, int kv_head, int part, const size_t item) {
-    const Shape *s = &model->shape;
-    int W = s->head_width, last = model->positions[row], groups = s->heads / s->kv_heads;
-    int first = s->window && last >= s->window ? last - s->window + 1 : 0;
-    int from = first / LANES, to = last / LANES + 1;
-    const void *keys = keys_of(model, model->slots[row], layer, kv_head);
-    const void *values = values_of(model, model->slots[row], layer, kv_head);
-    const int stacked = to * LANES <= STACKED;
-    float few[stacked ? to * LANES : 1], *scores = stacked ? few : model->scores + part * scores_apart(s);
-    for (int head = kv_head * groups; head < (kv_head + 1) * groups; head++) {
-        const float *q = model->qkv + (size_t)row * model->qkv_width + head * W;
-        int b = from, w = 0;
-        for (; b + BLOCKS <= to; b += BLOCKS) score(q, keys, b, W, BLOCKS, item, scores);
-        for (; b < to; b++) score(q, keys, b, W, 1, item, scores);
-        float inverse = soften(scores, from, to, first, last, 1 / sqrtf(W));
-        float *out = model->attended + (size_t)row * model->attention + head * W;
-        for (; w + 4 * LANES <= W; w += 4 * LANES) mix(scores, values, W, w, first, last, inverse, 4, item, out);
-        for (; w < W; w += LANES) mix(scores, values, W, w, first, last, inverse, 1, item, out);
-    }
-}
-
-static void attend_part(void *argument, int part) {
-    const Attending *job = argument;
-    int heads = job->model->shape.kv_heads, all = job->model->rows * heads;
-    for (int at = part * job->each; at < (part + 1) * job->each && at < all; at++)
-        if (job->model->item == 4) attend(job->model, job->layer, at / heads, at % heads, part, 4);
-        else attend(job->model, job->layer, at / heads, at % heads, part, 2);
 }
 
 /* -- The pass ------------------------------------------------------------------------------------------------------------ */
