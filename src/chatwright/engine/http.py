@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+import socket
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any, TypeVar
 
@@ -66,6 +67,15 @@ def install_error_bodies(app: FastAPI) -> None:
     app.add_exception_handler(ChatwrightError, mistake)
     app.add_exception_handler(HTTPException, framework)
     app.add_exception_handler(Exception, unforeseen)
+
+
+def listening_socket(family: socket.AddressFamily) -> socket.socket:
+    """A TCP socket to bind and listen on, whose connections send what is written at once.
+
+    The protocol is named because asyncio turns on TCP_NODELAY only where it is. Without that the first token waits
+    until the client has acknowledged the headers before it, which clients put off for 40 ms.
+    """
+    return socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
 
 
 def keep_log_quiet() -> None:

@@ -27,6 +27,7 @@ import uvicorn
 
 from chatwright.config import SamplingConfig
 from chatwright.engine.app import create_engine_app
+from chatwright.engine.http import listening_socket
 from chatwright.engine.metrics import EngineMetrics
 from chatwright.engine.worker import EngineLike, EngineWorker
 from chatwright.errors import ChatwrightError
@@ -91,7 +92,7 @@ def bind(args: argparse.Namespace) -> socket.socket:
         os.chmod(args.socket, 0o600)
         listener.listen(BACKLOG)
         return listener
-    listener = socket.socket()
+    listener = listening_socket(socket.AF_INET)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind(("127.0.0.1", args.port))

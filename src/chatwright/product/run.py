@@ -17,7 +17,7 @@ from types import FrameType
 import uvicorn
 
 from chatwright.config import ServeConfig
-from chatwright.engine.http import keep_log_quiet
+from chatwright.engine.http import keep_log_quiet, listening_socket
 from chatwright.errors import ChatwrightError, ConfigError
 from chatwright.product.gateway import Gateway, create_app
 from chatwright.product.serving import from_folders
@@ -47,7 +47,7 @@ def bind(host: str, port: int) -> socket.socket:
         raise ConfigError(
             f"the host {host} would open this server to other machines, and it has no accounts; use --host 127.0.0.1"
         )
-    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    listener = listening_socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
