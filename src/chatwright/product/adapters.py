@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import httpx
-
 from chatwright.product.serving import ServedModel
 from chatwright.product.supervisor import EngineState, Served
+from chatwright.product.upstream import Client
 
 
 class AdaptedEngine:
@@ -17,7 +16,7 @@ class AdaptedEngine:
         self.model, self.base, self.asked_as = model, base, model.name
 
     @property
-    def client(self) -> httpx.AsyncClient:
+    def client(self) -> Client:
         return self.base.client
 
     @property

@@ -10,7 +10,6 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Protocol
 
-import httpx
 from fastapi import Request
 from fastapi.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
@@ -18,6 +17,7 @@ from starlette.types import Receive, Scope, Send
 from chatwright.engine.http import STREAM_HEADERS, error_response, unless_disconnected
 from chatwright.engine.protocol import DONE, ApiError, sse
 from chatwright.product.serving import ServedModel
+from chatwright.product.upstream import Client, NotTaken, Reply, UpstreamError
 
 Wait = Callable[[], Awaitable[None]]
 PASSED_ON = ("retry-after", "x-chatwright-dropped-turns")
@@ -35,7 +35,7 @@ class Upstream(Protocol):
     model: ServedModel
 
     @property
-    def client(self) -> httpx.AsyncClient: ...
+    def client(self) -> Client: ...
     @property
     def asked_as(self) -> str: ...
     async def wait_ready(self, seconds: float, ending: Callable[[], bool]) -> None: ...
@@ -50,7 +50,7 @@ class Tap(Protocol):
     async def end(self) -> None: ...
 
 
-async def ask(path: str, body: dict[str, Any], upstream: Upstream, wait: Wait) -> httpx.Response:
+async def ask(path: str, body: dict[str, Any], upstream: Upstream, wait: Wait) -> Reply:
     """The upstream's answer, its body unread where it streams, once `wait` says that the upstream is ready.
 
     A request that a dying engine did not take is sent once more to its successor; one that it had taken never is,
@@ -61,15 +61,14 @@ async def ask(path: str, body: dict[str, Any], upstream: Upstream, wait: Wait) -
         await wait()
         kept = {k: v for k, v in body.items() if not (upstream.model.url and k in OWN_FIELDS)}
         content = json.dumps(kept | {"model": upstream.asked_as}).encode()
-        outgoing = upstream.client.build_request(
-            "POST", path, content=content, headers={"Content-Type": "application/json"}
-        )
         try:
-            answer = await upstream.client.send(outgoing, stream=stream)
-        except httpx.ConnectError:
+            answer = await upstream.client.post(path, content)
+            if not stream:
+                await answer.aread()
+        except NotTaken:
             upstream.doubt()
             continue
-        except httpx.HTTPError:
+        except UpstreamError:
             raise LOST from None
         if answer.status_code == 503 and not upstream.model.url:
             await answer.aclose()
@@ -81,11 +80,11 @@ async def ask(path: str, body: dict[str, Any], upstream: Upstream, wait: Wait) -
     raise LOST
 
 
-async def refusal_of(answer: httpx.Response) -> ApiError:
+async def refusal_of(answer: Reply) -> ApiError:
     """An upstream's refusal in OpenAI's body. What is wrong between us and it is not the client's mistake."""
     try:
         await answer.aread()
-    except httpx.HTTPError:
+    except UpstreamError:
         return LOST
     finally:
         await answer.aclose()
@@ -120,7 +119,7 @@ async def forward(
     return Response(answer.content, 200, passed_on(answer), media_type="application/json")
 
 
-def json_of(answer: httpx.Response) -> dict[str, Any]:
+def json_of(answer: Reply) -> dict[str, Any]:
     try:
         value = answer.json()
     except ValueError:
@@ -130,14 +129,14 @@ def json_of(answer: httpx.Response) -> dict[str, Any]:
     return value
 
 
-def passed_on(answer: httpx.Response) -> dict[str, str]:
+def passed_on(answer: Reply) -> dict[str, str]:
     return {name: answer.headers[name] for name in PASSED_ON if name in answer.headers}
 
 
 class RelayedStream(StreamingResponse):
     """A stream that lets go of its upstream however it ends, so that an engine stops answering within a step."""
 
-    def __init__(self, upstream: httpx.Response, tap: Tap) -> None:
+    def __init__(self, upstream: Reply, tap: Tap) -> None:
         headers = STREAM_HEADERS | passed_on(upstream)
         super().__init__(relay(upstream, tap), media_type="text/event-stream", headers=headers)
         self._upstream = upstream
@@ -149,7 +148,7 @@ class RelayedStream(StreamingResponse):
             await self._upstream.aclose()
 
 
-async def relay(upstream: httpx.Response, tap: Tap) -> AsyncIterator[bytes]:
+async def relay(upstream: Reply, tap: Tap) -> AsyncIterator[bytes]:
     """The frames as they come; where they end without [DONE], an error frame and [DONE] follow."""
     tail = b""
     try:
@@ -159,7 +158,7 @@ async def relay(upstream: httpx.Response, tap: Tap) -> AsyncIterator[bytes]:
             if tail == DONE:
                 await tap.end()
             yield block
-    except httpx.HTTPError:
+    except UpstreamError:
         pass  # a connection that breaks and one that ends too early are the same to the client: see below
     if tail != DONE:
         yield (b"" if tail.endswith(b"\n\n") or not tail else b"\n\n") + sse(LOST.body()) + DONE

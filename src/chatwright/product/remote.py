@@ -10,10 +10,9 @@ import asyncio
 import os
 from collections.abc import Callable
 
-import httpx
-
 from chatwright.product.serving import ServedModel
 from chatwright.product.supervisor import EngineState, until_ready
+from chatwright.product.upstream import Client, UpstreamError
 
 POLL_SECONDS = 2.0
 PATIENCE_SECONDS = 5.0
@@ -30,10 +29,7 @@ class RemoteEngine:
         key = os.environ.get(model.key_env, "") if model.key_env else ""
         self._missing_key = bool(model.key_env) and not key
         headers = {"Authorization": f"Bearer {key}"} if key else {}
-        self.client = httpx.AsyncClient(
-            base_url=model.url, headers=headers, follow_redirects=False, trust_env=False,
-            timeout=httpx.Timeout(10, read=600), limits=httpx.Limits(max_connections=None),
-        )  # fmt: skip
+        self.client = Client(model.url, headers=headers)
         self._found = ""
         self._ready, self._doubted = asyncio.Event(), asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -86,8 +82,8 @@ class RemoteEngine:
             return f"the environment variable {self.model.key_env} is not set"
         try:
             answer = await self.client.get("/models", timeout=5)
-        except httpx.HTTPError as error:
-            return f"it does not answer ({type(error).__name__})"
+        except UpstreamError as error:
+            return f"it does not answer ({error})"
         if answer.status_code in (401, 403):
             return "it refuses this server's key"
         if answer.status_code != 200:

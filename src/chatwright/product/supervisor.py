@@ -18,11 +18,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal, Protocol
 
-import httpx
-
 from chatwright.config import ServeConfig
 from chatwright.engine.protocol import ApiError
 from chatwright.product.serving import ServedModel
+from chatwright.product.upstream import Client, UpstreamError
 
 ENGINE_COMMAND = (sys.executable, "-m", "chatwright.engine.server")
 READY_POLL_SECONDS = 0.1
@@ -55,7 +54,7 @@ class Served(Protocol):
     model: ServedModel
 
     @property
-    def client(self) -> httpx.AsyncClient: ...
+    def client(self) -> Client: ...
     @property
     def state(self) -> EngineState: ...
     @property
@@ -89,10 +88,7 @@ class EngineProcess:
         self.pid: int | None = None
         self._ready, self._doubted = asyncio.Event(), asyncio.Event()
         self._task: asyncio.Task[None] | None = None
-        transport = httpx.AsyncHTTPTransport(uds=str(socket), limits=httpx.Limits(max_connections=None))
-        self.client = httpx.AsyncClient(
-            transport=transport, base_url="http://localhost/v1", timeout=httpx.Timeout(10, read=600)
-        )
+        self.client = Client("http://localhost/v1", socket=socket)
 
     def start(self) -> None:
         self._task = asyncio.create_task(self._keep_running())
@@ -109,9 +105,9 @@ class EngineProcess:
         """What the engine tells Prometheus; nothing where it is not there."""
         try:
             answer = await self.client.get("http://localhost/metrics", timeout=2)
-        except httpx.HTTPError:
+        except UpstreamError:
             return ""
-        return answer.text if answer.status_code == 200 else ""
+        return answer.content.decode() if answer.status_code == 200 else ""
 
     def doubt(self) -> None:
         """A request was not taken: nobody is sent here until the engine has said again that it is ready."""
@@ -162,7 +158,7 @@ class EngineProcess:
     async def _watch_ready(self) -> None:
         """Asks until the engine is ready, and again whenever a request has found it otherwise."""
         while True:
-            with contextlib.suppress(httpx.HTTPError):
+            with contextlib.suppress(UpstreamError):
                 if (await self.client.get("http://localhost/healthz", timeout=5)).status_code == 200:
                     self.state, self.reason = "ready", ""
                     self._doubted.clear()

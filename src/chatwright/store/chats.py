@@ -156,6 +156,12 @@ class Chats:
         with transaction(self._engine, writes=False) as connection:
             return _tree(connection, ident)
 
+    def open(self, ident: str, owner: str) -> tuple[Chat, list[ChatMessage]] | None:
+        """A chat of the owner and its messages, as they stand together; None where there is no such chat."""
+        with transaction(self._engine, writes=False) as connection:
+            chat = _chat_of(connection, ident, owner)
+            return None if chat is None else (chat, _tree(connection, ident))
+
     def message(self, ident: str, owner: str) -> ChatMessage | None:
         query = select(messages).join(chats, chats.c.id == messages.c.chat)
         with transaction(self._engine, writes=False) as connection:

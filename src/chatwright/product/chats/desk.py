@@ -28,9 +28,13 @@ Opens = Callable[[str, Person], tuple[ServedModel, Ask]]
 """A model by name or id ("": the default), and how it is asked; raises ApiError where the person has none such."""
 
 
+Writing = tuple[ChatMessage, dict[str, Any], Ask]
+"""An answer that is to be written, what its model is asked, and how."""
+
+
 @dataclass(frozen=True, slots=True)
 class Begun:
-    """A turn: its question (None where one was asked before), its answers, those of them that are being written."""
+    """A turn: its question (None where one was asked before) and its answers."""
 
     chat: Chat
     user: ChatMessage | None
@@ -49,7 +53,7 @@ class Desk:
     def chat(self, ident: str, person: Person) -> Chat:
         found = self.store.chats.get(ident, person.id)
         if found is None:
-            raise ApiError(404, f"there is no chat {ident[:80]!r}", "chat_not_found")
+            raise _no_chat(ident)
         return found
 
     def message(self, chat: str, ident: str, person: Person) -> ChatMessage:
@@ -78,11 +82,18 @@ class Desk:
         """A question at the end of a branch, and its answers begin."""
         if not turn.text.strip() and not turn.attachments:
             raise invalid("text", "write something first")
-        chat, tree = await asyncio.to_thread(self._read, ident, person)
-        parents = {message.id: message for message in tree}
-        if turn.parent is not None and parents.get(turn.parent) is None:
+        return self._start(*await asyncio.to_thread(self._question, person, ident, turn))
+
+    async def again(self, person: Person, ident: str, message: str, turn: Again, *, rest: bool) -> Begun:
+        """Another answer to the question of `message`; with `rest`, one that begins as that message and goes on."""
+        return self._start(*await asyncio.to_thread(self._another, person, ident, message, turn, rest))
+
+    def _question(self, person: Person, ident: str, turn: Turn) -> tuple[Begun, list[Writing]]:
+        chat, tree = self._open(ident, person)
+        parent = next((message for message in tree if message.id == turn.parent), None)
+        if turn.parent is not None and parent is None:
             raise ApiError(404, f"there is no message {turn.parent!r} in this chat", "message_not_found", "parent")
-        if turn.parent is not None and parents[turn.parent].role != "assistant":
+        if parent is not None and parent.role != "assistant":
             raise invalid("parent", "a question follows an answer")
         models = [self._opens(name, person) for name in turn.models or [turn.model or chat.model]]
         user = ChatMessage(
@@ -90,12 +101,14 @@ class Desk:
             attachments=[one.model_dump() for one in turn.attachments],
         )  # fmt: skip
         said = [*branch(tree, turn.parent), user]
-        changes = {} if chat.titled or turn.parent is not None else {"title": title_of(turn.text or user_file(user))}
-        return await self._begin(person, chat, user, said, turn.id, models, changes)
+        titled = chat.titled or turn.parent is not None
+        changes = {} if titled else {"title": title_of(turn.text or turn.attachments[0].name)}
+        return self._enter(person, chat, user, said, turn.id, models, changes)
 
-    async def again(self, person: Person, ident: str, message: str, turn: Again, *, rest: bool) -> Begun:
-        """Another answer to the question of `message`; with `rest`, one that begins as that message and goes on."""
-        chat, tree = await asyncio.to_thread(self._read, ident, person)
+    def _another(
+        self, person: Person, ident: str, message: str, turn: Again, rest: bool
+    ) -> tuple[Begun, list[Writing]]:  # fmt: skip
+        chat, tree = self._open(ident, person)
         old = next((one for one in tree if one.id == message), None)
         if old is None:
             raise ApiError(404, f"there is no message {message[:80]!r} in this chat", "message_not_found")
@@ -104,23 +117,24 @@ class Desk:
         model = self._opens((old.version if rest else turn.model) or chat.model or old.version, person)
         if rest and (not old.content or model[0].url):
             raise ApiError(409, "this answer cannot be continued; ask for another one", "not_continuable")
-        said = branch(tree, old.parent)
-        return await self._begin(person, chat, None, said, turn.id, [model], {}, old.content if rest else "")
+        beginning = old.content if rest else ""
+        return self._enter(person, chat, None, branch(tree, old.parent), turn.id, [model], {}, beginning)
 
-    def _read(self, ident: str, person: Person) -> tuple[Chat, list[ChatMessage]]:
-        chat = self.chat(ident, person)
-        tree = self.store.chats.tree(ident)
-        if len(tree) >= MOST_MESSAGES:
+    def _open(self, ident: str, person: Person) -> tuple[Chat, list[ChatMessage]]:
+        found = self.store.chats.open(ident, person.id)
+        if found is None:
+            raise _no_chat(ident)
+        if len(found[1]) >= MOST_MESSAGES:
             raise ApiError(409, f"a chat has at most {MOST_MESSAGES:,} messages; begin another", "chat_full")
-        return chat, tree
+        return found
 
-    async def _begin(
+    def _enter(
         self, person: Person, chat: Chat, user: ChatMessage | None, said: Sequence[ChatMessage], turn: str,
         models: Sequence[tuple[ServedModel, Ask]], changes: Mapping[str, Any], beginning: str = "",
-    ) -> Begun:  # fmt: skip
+    ) -> tuple[Begun, list[Writing]]:  # fmt: skip
+        """Enters a turn; without writings where it was entered before."""
         now = datetime.now(UTC)
-        instructions = await asyncio.to_thread(self._instructions, person, chat)
-        prompt = prompt_of(said, instructions)
+        prompt = prompt_of(said, self._instructions(person, chat))
         digest = prompt_hash(prompt)
         answers = [
             ChatMessage(
@@ -129,16 +143,19 @@ class Desk:
             )
             for model, _ in models
         ]  # fmt: skip
-        rows = [*([user] if user else []), *answers]
-        made, new = await asyncio.to_thread(
-            self.store.chats.add, chat, rows, {**changes, "leaf": answers[0].id}
-        )  # fmt: skip
+        changes = {**changes, "leaf": answers[0].id}
+        made, new = self.store.chats.add(chat, [*([user] if user else []), *answers], changes)
+        chat = replace(chat, changed=now, **changes) if new else self.chat(chat.id, person)
         answers = [one for one in made if one.role == "assistant"]
-        if new:
-            for message, (_, ask) in zip(answers, models, strict=True):
-                self.writer.start(message, body_of(prompt, beginning), ask)
-        chat = await asyncio.to_thread(self.chat, chat.id, person)
-        return Begun(chat, next((one for one in made if one.role == "user"), None), answers)
+        begun = Begun(chat, next((one for one in made if one.role == "user"), None), answers)
+        body = body_of(prompt, beginning)
+        asked = [(message, body, ask) for message, (_, ask) in zip(answers, models, strict=True)] if new else []
+        return begun, asked
+
+    def _start(self, begun: Begun, asked: list[Writing]) -> Begun:
+        for message, body, ask in asked:
+            self.writer.start(message, body, ask)
+        return begun
 
     def _instructions(self, person: Person, chat: Chat) -> list[str]:
         chosen = person.settings
@@ -167,5 +184,5 @@ def body_of(prompt: Sequence[Mapping[str, Any]], beginning: str) -> dict[str, An
     return body
 
 
-def user_file(message: ChatMessage) -> str:
-    return message.attachments[0]["name"] if message.attachments else ""
+def _no_chat(ident: str) -> ApiError:
+    return ApiError(404, f"there is no chat {ident[:80]!r}", "chat_not_found")

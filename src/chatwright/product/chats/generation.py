@@ -15,7 +15,6 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import httpx
 from sqlalchemy.exc import SQLAlchemyError
 
 from chatwright.engine.protocol import ApiError
@@ -23,6 +22,7 @@ from chatwright.errors import ChatwrightError
 from chatwright.product.chats.utf16 import clip, units
 from chatwright.product.frames import EventReader
 from chatwright.product.proxy import LOST
+from chatwright.product.upstream import Reply, UpstreamError
 from chatwright.store.chats import OPEN, ChatMessage, Chats
 
 KEEP_SECONDS = 0.25
@@ -35,7 +35,7 @@ INTERRUPTED = "the server went away in the middle of the answer; continue it, or
 STOPPING_SECONDS = 3.0
 log = logging.getLogger(__name__)
 
-Ask = Callable[[dict[str, Any]], Awaitable[httpx.Response]]
+Ask = Callable[[dict[str, Any]], Awaitable[Reply]]
 """Sends a body of /v1/chat/completions to the model; raises ApiError where there is no answer."""
 
 
@@ -57,11 +57,11 @@ class Generation:
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
 
-    async def changes(self) -> None:
-        await self._changed.wait()
+    async def follow(self, at: int, alive: float) -> AsyncIterator[tuple[int, str]]:
+        """Pieces of the text with their offset, from behind `at` UTF-16 units to the end.
 
-    async def follow(self, at: int) -> AsyncIterator[tuple[int, str]]:
-        """Pieces of the text with their offset, from behind `at` UTF-16 units to the end."""
+        An empty piece comes where there was none for `alive` seconds.
+        """
         seen = len(clip(self.text, at))
         while True:
             if len(self.text) > seen:
@@ -71,7 +71,11 @@ class Generation:
             elif self.ended is not None:
                 return
             else:
-                await self.changes()
+                try:
+                    async with asyncio.timeout(alive):
+                        await self._changed.wait()
+                except TimeoutError:
+                    yield at, ""
 
 
 class Writer:
@@ -113,7 +117,7 @@ class Writer:
                 await answer.aclose()
         except ApiError as error:
             status, detail = "failed" if not made.text else "interrupted", error.message
-        except httpx.HTTPError:
+        except UpstreamError:
             status, detail = "failed" if not made.text else "interrupted", LOST.message
         except asyncio.CancelledError:
             return  # whoever cancelled it writes its end
@@ -122,7 +126,7 @@ class Writer:
             status, detail = "failed", "something went wrong inside the server"
         await self._end(made, {**facts, "status": status, "detail": detail})
 
-    async def _read(self, made: Generation, answer: httpx.Response, facts: dict[str, Any]) -> tuple[str, str]:
+    async def _read(self, made: Generation, answer: Reply, facts: dict[str, Any]) -> tuple[str, str]:
         reader, finish = EventReader(), None
         async for block in answer.aiter_bytes():
             for chunk in reader.feed(block):

@@ -21,6 +21,7 @@ from chatwright.store.chats import OPEN, ChatMessage, Chats
 
 ALIVE_SECONDS = 10.0
 """A line is kept alive this often, so that a page, and what stands between, can tell silence from a broken line."""
+ALIVE = b": alive\n\n"
 MOST_WAITING = 1_000
 """Pieces that wait for a slow reader; after that it is waited for, and the pieces it gets grow larger."""
 
@@ -36,26 +37,34 @@ def event(name: str, data: Mapping[str, Any]) -> bytes:
 async def followed(
     writer: Writer, chats: Chats, message: ChatMessage, owner: str, at: int, ending: Callable[[], bool]
 ) -> AsyncIterator[tuple[int, str] | ChatMessage]:
-    """The pieces of an answer from behind `at`, then its end; wherever it is written."""
+    """The pieces of an answer from behind `at`, then its end; wherever it is written. Empty ones say: it goes on."""
     made = writer.get(message.id)
     if made is not None:
-        async for piece in made.follow(at):
+        async for piece in made.follow(at, ALIVE_SECONDS):
             yield piece
         yield made.ended or message
         return
+    waited = 0.0
     while True:
         now = await asyncio.to_thread(chats.message, message.id, owner)
         if now is None:
             yield message
             return
         seen = len(clip(now.content, at))
-        if len(now.content) > seen:
+        if len(now.content) > seen or waited > ALIVE_SECONDS:
             yield at, now.content[seen:]
-            at += units(now.content[seen:])
+            at, waited = at + units(now.content[seen:]), 0.0
         if now.status != OPEN or ending():
             yield now
             return
         await asyncio.sleep(KEEP_SECONDS)
+        waited += KEEP_SECONDS
+
+
+def _block(ident: str, piece: tuple[int, str] | ChatMessage, shown: Shown) -> bytes:
+    if isinstance(piece, ChatMessage):
+        return event("end", {"message": shown(piece)})
+    return event("text", {"message": ident, "at": piece[0], "text": piece[1]}) if piece[1] else ALIVE
 
 
 async def events(
@@ -64,15 +73,25 @@ async def events(
     """`first`, then what comes from all sources (by message id) as it comes, then `done`."""
     for block in first:
         yield block
+    if len(sources) == 1:
+        ((ident, source),) = sources.items()
+        async for piece in source:
+            yield _block(ident, piece, shown)
+    else:
+        async for block in _merged(sources, shown):
+            yield block
+    yield event("done", {})
+
+
+async def _merged(
+    sources: Mapping[str, AsyncIterator[tuple[int, str] | ChatMessage]], shown: Shown
+) -> AsyncIterator[bytes]:
     queue: asyncio.Queue[bytes | None] = asyncio.Queue(MOST_WAITING)
 
     async def pump(ident: str, source: AsyncIterator[tuple[int, str] | ChatMessage]) -> None:
         try:
             async for piece in source:
-                if isinstance(piece, ChatMessage):
-                    await queue.put(event("end", {"message": shown(piece)}))
-                else:
-                    await queue.put(event("text", {"message": ident, "at": piece[0], "text": piece[1]}))
+                await queue.put(_block(ident, piece, shown))
         except ChatwrightError as error:
             log.warning("an answer could not be followed (%s)", error)
         await queue.put(None)
@@ -81,17 +100,11 @@ async def events(
     left = len(pumps)
     try:
         while left:
-            try:
-                async with asyncio.timeout(ALIVE_SECONDS):
-                    block = await queue.get()
-            except TimeoutError:
-                yield b": alive\n\n"
-                continue
+            block = await queue.get()
             if block is None:
                 left -= 1
             else:
                 yield block
-        yield event("done", {})
     finally:
         for task in pumps:
             task.cancel()

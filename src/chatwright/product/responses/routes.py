@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-import httpx
 from fastapi import FastAPI, Query, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
@@ -27,10 +26,11 @@ from chatwright.product.responses.body import ResponseBody, chat_body, parse_res
 from chatwright.product.responses.documents import ResponseObject
 from chatwright.product.serving import ServedModel
 from chatwright.product.stored import Order, StoredList, page_of
+from chatwright.product.upstream import Reply, UpstreamError
 from chatwright.store import Answer, Answers
 
 KIND = "response"
-Ask = Callable[[dict[str, Any]], Coroutine[Any, Any, httpx.Response]]
+Ask = Callable[[dict[str, Any]], Coroutine[Any, Any, Reply]]
 Open = Callable[[Any], tuple[ServedModel, Ask, Timed]]
 """From the name of a model: the model, how a chat completion is asked of it, and the clock of this request."""
 
@@ -61,7 +61,7 @@ class _Asked:
         await asyncio.to_thread(self.answers.add, row)
         self.timed.done()
 
-    async def events(self, upstream: httpx.Response) -> AsyncIterator[Event]:
+    async def events(self, upstream: Reply) -> AsyncIterator[Event]:
         """The answer is entered before its last event is sent."""
         reader, error, whole = EventReader(), None, False
         for event in self.writer.begin():
@@ -74,7 +74,7 @@ class _Asked:
                     error = chunk.get("error") or error
                     for event in self.writer.chunk(chunk):
                         yield event
-        except httpx.HTTPError:
+        except UpstreamError:
             whole = False
         if error is None and not whole:
             error = LOST.body()["error"]
@@ -93,7 +93,7 @@ def framed(event: Event) -> bytes:
 class _EventStream(StreamingResponse):
     """Lets go of its upstream however it ends."""
 
-    def __init__(self, asked: _Asked, upstream: httpx.Response) -> None:
+    def __init__(self, asked: _Asked, upstream: Reply) -> None:
         async def frames() -> AsyncIterator[bytes]:
             async for event in asked.events(upstream):
                 yield framed(event)
