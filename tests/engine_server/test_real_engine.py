@@ -20,6 +20,8 @@ from tests.engine_server.servers import engine_server
 
 from chatwright.engine.server import bind
 from chatwright.errors import ChatwrightError
+from chatwright.model.checkpoint import load_checkpoint
+from chatwright.records import Message
 
 COMMAND = (sys.executable, "-m", "chatwright.engine.server", "--port", "0")
 
@@ -144,3 +146,22 @@ def test_a_folder_that_is_no_model_is_one_sentence(tmp_path: Path, model: str) -
     assert done.returncode == 2
     assert str(tmp_path) in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_an_answer_goes_on_from_its_beginning(client: httpx.Client, checkpoint: Path) -> None:
+    """The same as a completion of the tokens: the question as ever, then the beginning, and no end of turn."""
+    loaded = load_checkpoint(checkpoint)
+    turn, begun = Message("user", "the miller"), "sings of flour"
+    tokens = [*loaded.template.render([turn], add_generation_prompt=True).tokens, *loaded.tokenizer.encode(begun)]
+    drawn = {"model": "tiny", "seed": 7, "max_tokens": 24, "ignore_eos": True}
+    wanted = client.post("/v1/completions", json=drawn | {"prompt": tokens}).json()["choices"][0]["text"]
+    messages = [turn.to_json(), {"role": "assistant", "content": begun}]
+    for extra in ({}, {"truncation": "auto"}):
+        body = drawn | {"messages": messages, "continue_final_message": True} | extra
+        answer = client.post("/v1/chat/completions", json=body).json()
+        assert answer["choices"][0]["message"]["content"] == wanted
+        assert answer["usage"]["prompt_tokens"] == len(tokens)
+    for bad in (messages[:1], messages[1:], [messages[0], {"role": "assistant", "content": ""}]):
+        refused = client.post("/v1/chat/completions", json=body | {"messages": bad})
+        assert refused.status_code == 400
+        assert refused.json()["error"]["param"] == "continue_final_message"

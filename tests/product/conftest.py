@@ -10,7 +10,10 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
+from tests.postgres import postgres_server, postgres_url
 from tests.product.running import Running, start_gateway, stop_gateway, write_serving
+
+__all__ = ["postgres_server", "postgres_url"]
 
 
 @pytest.fixture(scope="module")
