@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from typing import Any
@@ -163,9 +163,11 @@ class Chats:
         return None if row is None else _message(row)
 
     def add(
-        self, chat: Chat, rows: Sequence[ChatMessage], changes: Mapping[str, Any]
-    ) -> tuple[list[ChatMessage], bool]:
-        """Appends messages that belong to one `turn`, and sets columns of the chat, in one transaction.
+        self, chat: Chat, rows: Sequence[ChatMessage], changes: Mapping[str, Any],
+        also: Callable[[Connection, list[ChatMessage]], None] = lambda connection, made: None,
+    ) -> tuple[list[ChatMessage], bool]:  # fmt: skip
+        """Appends messages that belong to one `turn`, sets columns of the chat and does what `also` does with them, in
+        one transaction.
 
         A turn that is there already is left as it is: then its messages come back, and False.
         """
@@ -185,6 +187,7 @@ class Chats:
             if changes:
                 values = dict(changes) | ({"folded": folded(changes["title"])} if "title" in changes else {})
                 connection.execute(update(chats).where(chats.c.id == chat.id).values(values))
+            also(connection, made)
         return made, True
 
     def grow(self, texts: Mapping[str, str], host: str, now: datetime) -> dict[str, int | None]:

@@ -13,7 +13,9 @@ from sqlalchemy.engine import Engine
 from chatwright.errors import InputError
 from chatwright.store.answers import Answers
 from chatwright.store.chats import Chats
+from chatwright.store.consents import Consents
 from chatwright.store.engine import connect, insert_for, migrate, transaction
+from chatwright.store.listening import Listening
 from chatwright.store.memories import Memories
 from chatwright.store.people import People
 from chatwright.store.replays import Replays
@@ -73,6 +75,7 @@ class Store:
         self._engine = engine
         self.answers, self.replays, self.people = Answers(engine), Replays(engine), People(engine)
         self.chats, self.memories = Chats(engine), Memories(engine)
+        self.listening, self.consents = Listening(engine), Consents(engine)
 
     def uploads(self, folder: Path) -> Uploads:
         """Uploaded files, whose contents lie in `folder`."""
