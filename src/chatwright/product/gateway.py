@@ -47,10 +47,13 @@ from chatwright.product.build import BuildLog, follow
 from chatwright.product.chats.desk import Desk
 from chatwright.product.chats.generation import Ask, Writer
 from chatwright.product.chats.routes import add_chats
+from chatwright.product.chosen import Chosen
 from chatwright.product.feedback import FeedbackAnswer, FeedbackBody, add_feedback
 from chatwright.product.files import LARGEST_FILE, FileObject, FilePage, add_files
 from chatwright.product.identity import Identify, local_only
 from chatwright.product.limits import RequestLimits
+from chatwright.product.listening.listener import Listener
+from chatwright.product.listening.routes import add_listening
 from chatwright.product.measures import Counted, Measures, Timed
 from chatwright.product.proxy import ask, forward, json_of
 from chatwright.product.recording import Recorder
@@ -152,6 +155,14 @@ class Gateway:
         engine = self.supervisor.engine(model.id)
         return model, lambda body: ask("/chat/completions", body, engine, self.wait(model))
 
+    def offers(self, wanted: str, person: Person) -> str | None:
+        """The id of the version behind a name, where the person may use it and it can answer at once."""
+        try:
+            model, _ = self.open_for(wanted, person)
+        except ApiError:
+            return None
+        return model.id if self.supervisor.engine(model.id).state == "ready" else None
+
     def describe(self, model: ServedModel) -> dict[str, Any]:
         engine = self.supervisor.engine(model.id)
         about = {
@@ -183,7 +194,9 @@ def create_app(
     store = Store.open(settings.database or sqlite_url(workspace / "chatwright.db"))
     store.replays.release_unsettled()
     writer = Writer(store.chats)
-    desk = Desk(store, gateway.open_for, writer, lambda: gateway.ending)
+    chosen = Chosen(store, settings)
+    listener = Listener(store, chosen, gateway.offers)
+    desk = Desk(store, gateway.open_for, writer, lambda: gateway.ending, listener)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -196,6 +209,7 @@ def create_app(
             for task in beside:
                 task.cancel()
             await writer.close()
+            await listener.close()
         store.close()
 
     app = FastAPI(title="Chatwright", lifespan=lifespan, docs_url=None, redoc_url=None)
@@ -213,6 +227,7 @@ def create_app(
     _add_state(app, gateway)
     _add_api(app, gateway, store, workspace)
     app.include_router(add_chats(desk))
+    app.include_router(add_listening(desk, chosen))
     _add_build(app, gateway)
     _add_pages(app, static)
     return app

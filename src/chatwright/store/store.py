@@ -17,6 +17,7 @@ from chatwright.store.consents import Consents
 from chatwright.store.engine import connect, insert_for, migrate, transaction
 from chatwright.store.listening import Listening
 from chatwright.store.memories import Memories
+from chatwright.store.operator import Operators
 from chatwright.store.people import People
 from chatwright.store.replays import Replays
 from chatwright.store.tables import alias_changes, aliases, artefacts, parents
@@ -75,7 +76,7 @@ class Store:
         self._engine = engine
         self.answers, self.replays, self.people = Answers(engine), Replays(engine), People(engine)
         self.chats, self.memories = Chats(engine), Memories(engine)
-        self.listening, self.consents = Listening(engine), Consents(engine)
+        self.listening, self.consents, self.operators = Listening(engine), Consents(engine), Operators(engine)
 
     def uploads(self, folder: Path) -> Uploads:
         """Uploaded files, whose contents lie in `folder`."""

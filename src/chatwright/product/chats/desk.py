@@ -14,11 +14,15 @@ from chatwright.engine.protocol.errors import invalid
 from chatwright.product.chats.bodies import Again, Turn
 from chatwright.product.chats.generation import Ask, Generation, Writer
 from chatwright.product.chats.prompt import prompt_of, remembered, title_of
+from chatwright.product.chats.shown import message_shown
 from chatwright.product.chats.streams import followed
+from chatwright.product.listening.listener import Listener
+from chatwright.product.listening.pairing import Pair
 from chatwright.product.recording import prompt_hash
 from chatwright.product.serving import ServedModel
 from chatwright.store import Person, Store
 from chatwright.store.chats import OPEN, Chat, ChatMessage, branch
+from chatwright.store.listening import PLAIN
 
 TEMPORARY_HOURS = 24
 MOST_MESSAGES = 20_000
@@ -30,18 +34,23 @@ Opens = Callable[[str, Person], tuple[ServedModel, Ask]]
 
 @dataclass(frozen=True, slots=True)
 class Begun:
-    """A turn: its question (None where one was asked before), its answers, those of them that are being written."""
+    """A turn: its question (None where one was asked before), its answers; whether it is new, and has two to choose
+    from."""
 
     chat: Chat
     user: ChatMessage | None
     answers: list[ChatMessage]
+    new: bool = True
+    compared: bool = False
 
 
 class Desk:
     """The chats of one gateway."""
 
-    def __init__(self, store: Store, opens: Opens, writer: Writer, ending: Callable[[], bool]) -> None:
-        self.store, self.writer, self.ending = store, writer, ending
+    def __init__(
+        self, store: Store, opens: Opens, writer: Writer, ending: Callable[[], bool], listener: Listener
+    ) -> None:  # fmt: skip
+        self.store, self.writer, self.ending, self.listener = store, writer, ending, listener
         self._opens = opens
 
     # Finding. Somebody else's is not there.
@@ -85,13 +94,19 @@ class Desk:
         if turn.parent is not None and parents[turn.parent].role != "assistant":
             raise invalid("parent", "a question follows an answer")
         models = [self._opens(name, person) for name in turn.models or [turn.model or chat.model]]
+        drawn = await self.listener.pair(person, chat, turn.id, models[0][0].id) if len(models) == 1 else None
+        if drawn is not None:
+            models = [self._opens(name, person) for name in (drawn.left, drawn.right)]
         user = ChatMessage(
             f"m-{secrets.token_hex(12)}", chat.id, turn.parent, turn.id, "user", turn.text, datetime.now(UTC),
             attachments=[one.model_dump() for one in turn.attachments],
         )  # fmt: skip
         said = [*branch(tree, turn.parent), user]
         changes = {} if chat.titled or turn.parent is not None else {"title": title_of(turn.text or user_file(user))}
-        return await self._begin(person, chat, user, said, turn.id, models, changes)
+        begun = await self._begin(person, chat, user, said, turn.id, models, changes, drawn=drawn)
+        if begun.new:
+            self.listener.asked(person, tree, turn.parent)
+        return begun
 
     async def again(self, person: Person, ident: str, message: str, turn: Again, *, rest: bool) -> Begun:
         """Another answer to the question of `message`; with `rest`, one that begins as that message and goes on."""
@@ -101,11 +116,18 @@ class Desk:
             raise ApiError(404, f"there is no message {message[:80]!r} in this chat", "message_not_found")
         if old.role != "assistant" or old.status == OPEN:
             raise invalid("message", "only an answer that has ended can be asked for again")
-        model = self._opens((old.version if rest else turn.model) or chat.model or old.version, person)
+        hidden = (await asyncio.to_thread(self.listener.marks, ident)).get(message, PLAIN).hidden
+        if rest and hidden:
+            raise ApiError(409, "say first which of the two answers is better", "comparison_open")
+        known = "" if hidden else old.version
+        model = self._opens((old.version if rest else turn.model) or chat.model or known, person)
         if rest and (not old.content or model[0].url):
             raise ApiError(409, "this answer cannot be continued; ask for another one", "not_continuable")
         said = branch(tree, old.parent)
-        return await self._begin(person, chat, None, said, turn.id, [model], {}, old.content if rest else "")
+        begun = await self._begin(person, chat, None, said, turn.id, [model], {}, old.content if rest else "")
+        if begun.new and not rest:
+            self.listener.noted(person, [old], "regenerated")
+        return begun
 
     def _read(self, ident: str, person: Person) -> tuple[Chat, list[ChatMessage]]:
         chat = self.chat(ident, person)
@@ -117,6 +139,7 @@ class Desk:
     async def _begin(
         self, person: Person, chat: Chat, user: ChatMessage | None, said: Sequence[ChatMessage], turn: str,
         models: Sequence[tuple[ServedModel, Ask]], changes: Mapping[str, Any], beginning: str = "",
+        drawn: Pair | None = None,
     ) -> Begun:  # fmt: skip
         now = datetime.now(UTC)
         instructions = await asyncio.to_thread(self._instructions, person, chat)
@@ -131,14 +154,15 @@ class Desk:
         ]  # fmt: skip
         rows = [*([user] if user else []), *answers]
         made, new = await asyncio.to_thread(
-            self.store.chats.add, chat, rows, {**changes, "leaf": answers[0].id}
+            self.store.chats.add, chat, rows, {**changes, "leaf": answers[0].id}, self.listener.enters(person, drawn)
         )  # fmt: skip
         answers = [one for one in made if one.role == "assistant"]
         if new:
             for message, (_, ask) in zip(answers, models, strict=True):
                 self.writer.start(message, body_of(prompt, beginning), ask)
         chat = await asyncio.to_thread(self.chat, chat.id, person)
-        return Begun(chat, next((one for one in made if one.role == "user"), None), answers)
+        asked = next((one for one in made if one.role == "user"), None)
+        return Begun(chat, asked, answers, new, drawn is not None)
 
     def _instructions(self, person: Person, chat: Chat) -> list[str]:
         chosen = person.settings
@@ -148,6 +172,11 @@ class Desk:
         return [chat.system, str(chosen.get("instructions") or ""), str(chosen.get("about") or ""), remembered(known)]
 
     # Watching.
+
+    async def shown(self, message: ChatMessage) -> dict[str, Any]:
+        """A message as its page gets it, with what was said of it."""
+        marks = await asyncio.to_thread(self.listener.marks, message.chat)
+        return message_shown(message, marks.get(message.id, PLAIN))
 
     def follow(
         self, message: ChatMessage, person: Person, at: int = 0

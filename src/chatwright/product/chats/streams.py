@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from fastapi.responses import StreamingResponse
@@ -26,7 +26,7 @@ MOST_WAITING = 1_000
 
 log = logging.getLogger(__name__)
 
-Shown = Callable[[ChatMessage], dict[str, Any]]
+Shown = Callable[[ChatMessage], Awaitable[dict[str, Any]]]
 
 
 def event(name: str, data: Mapping[str, Any]) -> bytes:
@@ -70,7 +70,7 @@ async def events(
         try:
             async for piece in source:
                 if isinstance(piece, ChatMessage):
-                    await queue.put(event("end", {"message": shown(piece)}))
+                    await queue.put(event("end", {"message": await shown(piece)}))
                 else:
                     await queue.put(event("text", {"message": ident, "at": piece[0], "text": piece[1]}))
         except ChatwrightError as error:
