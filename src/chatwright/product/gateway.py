@@ -196,7 +196,8 @@ def create_app(
     writer = Writer(store.chats)
     chosen = Chosen(store, settings)
     listener = Listener(store, chosen, gateway.offers)
-    desk = Desk(store, gateway.open_for, writer, lambda: gateway.ending, listener)
+    sampling = settings.sampling.model_dump()
+    desk = Desk(store, gateway.open_for, writer, lambda: gateway.ending, listener, sampling)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

@@ -154,7 +154,7 @@ class Chats:
     def tree(self, ident: str) -> list[ChatMessage]:
         """All messages of a chat, parents before children."""
         with transaction(self._engine, writes=False) as connection:
-            return _tree(connection, ident)
+            return tree_of(connection, ident)
 
     def message(self, ident: str, owner: str) -> ChatMessage | None:
         query = select(messages).join(chats, chats.c.id == messages.c.chat)
@@ -265,7 +265,7 @@ class Chats:
         with transaction(self._engine, writes=False) as connection:
             query = select(shares, chats.c.title).join(chats, chats.c.id == shares.c.chat).where(shares.c.id == ident)
             row = connection.execute(query).one_or_none()
-            return None if row is None else (Share(*row), _tree(connection, row.chat))
+            return None if row is None else (Share(*row), tree_of(connection, row.chat))
 
     def shares(self, owner: str) -> list[Share]:
         query = select(shares, chats.c.title).join(chats, chats.c.id == shares.c.chat).where(chats.c.owner == owner)
@@ -298,7 +298,8 @@ def _chat_of(connection: Connection, ident: str, owner: str) -> Chat | None:
     return None if row is None else _chat(row)
 
 
-def _tree(connection: Connection, chat: str) -> list[ChatMessage]:
+def tree_of(connection: Connection, chat: str) -> list[ChatMessage]:
+    """All messages of a chat, parents before children."""
     query = select(messages).where(messages.c.chat == chat).order_by(messages.c.number)
     return [_message(row) for row in connection.execute(query)]
 

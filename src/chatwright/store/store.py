@@ -15,6 +15,7 @@ from chatwright.store.answers import Answers
 from chatwright.store.chats import Chats
 from chatwright.store.consents import Consents
 from chatwright.store.engine import connect, insert_for, migrate, transaction
+from chatwright.store.exports import Exports
 from chatwright.store.listening import Listening
 from chatwright.store.memories import Memories
 from chatwright.store.operator import Operators
@@ -77,6 +78,7 @@ class Store:
         self.answers, self.replays, self.people = Answers(engine), Replays(engine), People(engine)
         self.chats, self.memories = Chats(engine), Memories(engine)
         self.listening, self.consents, self.operators = Listening(engine), Consents(engine), Operators(engine)
+        self.exports = Exports(engine)
 
     def uploads(self, folder: Path) -> Uploads:
         """Uploaded files, whose contents lie in `folder`."""

@@ -7,6 +7,7 @@ import secrets
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
 from typing import Any
 
 from chatwright.engine.protocol import ApiError
@@ -48,10 +49,12 @@ class Desk:
     """The chats of one gateway."""
 
     def __init__(
-        self, store: Store, opens: Opens, writer: Writer, ending: Callable[[], bool], listener: Listener
+        self, store: Store, opens: Opens, writer: Writer, ending: Callable[[], bool], listener: Listener,
+        sampling: Mapping[str, Any] = MappingProxyType({}),
     ) -> None:  # fmt: skip
+        """`sampling` is how the engines of this gateway draw where nobody says otherwise."""
         self.store, self.writer, self.ending, self.listener = store, writer, ending, listener
-        self._opens = opens
+        self._opens, self._sampling = opens, dict(sampling)
 
     # Finding. Somebody else's is not there.
 
@@ -148,7 +151,8 @@ class Desk:
         answers = [
             ChatMessage(
                 f"m-{secrets.token_hex(12)}", chat.id, said[-1].id, turn, "assistant", beginning, now, OPEN,
-                model=model.name, version=model.id, prompt_hash=digest, host=self.writer.host, beat=now,
+                model=model.name, version=model.id, sampling={} if model.url else self._sampling,
+                prompt_hash=digest, host=self.writer.host, beat=now,
             )
             for model, _ in models
         ]  # fmt: skip
