@@ -9,7 +9,10 @@ import typer
 
 from chatwright.cli.options import WORKSPACE, Json, Preset, Set, Toml, Where, complain, settings_of
 
-app = typer.Typer(no_args_is_help=True, help="What people said of answers, to learn from.")
+app = typer.Typer(
+    no_args_is_help=True,
+    help="What people said of answers, to learn from.\n\nExample: chatwright feedback export --out said.jsonl",
+)
 
 
 @app.command("export")

@@ -48,6 +48,8 @@ from chatwright.product.chats.desk import Desk
 from chatwright.product.chats.generation import Ask, Writer
 from chatwright.product.chats.routes import add_chats
 from chatwright.product.chosen import Chosen
+from chatwright.product.consent.lineage import Lineage
+from chatwright.product.consent.routes import add_consent
 from chatwright.product.feedback import FeedbackAnswer, FeedbackBody, add_feedback
 from chatwright.product.files import LARGEST_FILE, FileObject, FilePage, add_files
 from chatwright.product.identity import Identify, local_only
@@ -195,7 +197,8 @@ def create_app(
     store.replays.release_unsettled()
     writer = Writer(store.chats)
     chosen = Chosen(store, settings)
-    listener = Listener(store, chosen, gateway.offers)
+    lineage = Lineage(store, workspace)
+    listener = Listener(store, chosen, gateway.offers, lineage)
     sampling = settings.sampling.model_dump()
     desk = Desk(store, gateway.open_for, writer, lambda: gateway.ending, listener, sampling)
 
@@ -229,6 +232,7 @@ def create_app(
     _add_api(app, gateway, store, workspace)
     app.include_router(add_chats(desk))
     app.include_router(add_listening(desk, chosen))
+    app.include_router(add_consent(store, store.uploads(workspace / "files"), lineage))
     _add_build(app, gateway)
     _add_pages(app, static)
     return app

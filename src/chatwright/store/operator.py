@@ -13,8 +13,8 @@ from sqlalchemy import select
 from sqlalchemy.engine import Connection, Engine
 
 from chatwright.store.engine import insert_for, transaction
-from chatwright.store.people import Person
-from chatwright.store.tables import audit, choices
+from chatwright.store.people import LOCAL, Person
+from chatwright.store.tables import audit, choices, people
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +54,10 @@ class Operators:
                 detail = {"from": json.loads(known[name]) if name in known else None, "to": value}
                 enter(connection, by, "setting.changed", name, detail, now)
 
+    def is_last_admin(self, person: str) -> bool:
+        with transaction(self._engine, writes=False) as connection:
+            return admins(connection) == [person]
+
     def secret(self, name: str, now: datetime) -> str:
         """A random value that is made once for this installation and never shown."""
         row = {"name": name, "value": json.dumps(secrets.token_hex(32)), "at": now, "who": ""}
@@ -61,6 +65,16 @@ class Operators:
             connection.execute(insert_for(connection, choices, row).on_conflict_do_nothing())
             kept = connection.execute(select(choices.c.value).where(choices.c.name == name)).scalar_one()
         return json.loads(kept)
+
+
+def admins(connection: Connection, *, lock: bool = False) -> list[str]:
+    """The ids of those who can still act as admin; with `lock` nobody else changes that before this transaction ends.
+
+    The one person of an installation without accounts is none: nobody can sign in as them.
+    """
+    which = (people.c.role == "admin", people.c.disabled.is_(False), people.c.id != LOCAL)
+    query = select(people.c.id).where(*which).order_by(people.c.id)
+    return list(connection.execute(query.with_for_update() if lock else query).scalars())
 
 
 def enter(

@@ -12,6 +12,7 @@ from sqlalchemy.engine import Engine
 
 from chatwright.errors import InputError
 from chatwright.store.answers import Answers
+from chatwright.store.belongings import Belongings
 from chatwright.store.chats import Chats
 from chatwright.store.consents import Consents
 from chatwright.store.engine import connect, insert_for, migrate, transaction
@@ -78,7 +79,7 @@ class Store:
         self.answers, self.replays, self.people = Answers(engine), Replays(engine), People(engine)
         self.chats, self.memories = Chats(engine), Memories(engine)
         self.listening, self.consents, self.operators = Listening(engine), Consents(engine), Operators(engine)
-        self.exports = Exports(engine)
+        self.exports, self.belongings = Exports(engine), Belongings(engine)
 
     def uploads(self, folder: Path) -> Uploads:
         """Uploaded files, whose contents lie in `folder`."""

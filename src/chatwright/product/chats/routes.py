@@ -65,7 +65,9 @@ def _add_list(router: APIRouter, desk: Desk) -> None:
 
     @router.delete("/api/chats")
     async def cleared(request: Request) -> dict[str, Any]:
-        return {"deleted": await asyncio.to_thread(chats.delete, person_of(request).id)}
+        person = person_of(request)
+        used = await desk.listener.deleting(person, None)
+        return {"deleted": await asyncio.to_thread(chats.delete, person.id), "used": used}
 
     @router.get("/api/chats/{ident}")
     async def opened(request: Request, ident: str) -> dict[str, Any]:
@@ -89,6 +91,9 @@ def _add_list(router: APIRouter, desk: Desk) -> None:
             values["titled"] = True
         if "leaf" in values:
             await asyncio.to_thread(desk.message, ident, values["leaf"], person)
+        if "training" in values:
+            await asyncio.to_thread(desk.chat, ident, person)
+            await desk.listener.training(person, ident, values.pop("training"))
         chat = await asyncio.to_thread(chats.change, ident, person.id, values) if values else None
         return chat_shown(chat or await asyncio.to_thread(desk.chat, ident, person))
 
@@ -96,7 +101,8 @@ def _add_list(router: APIRouter, desk: Desk) -> None:
     async def deleted(request: Request, ident: str) -> dict[str, Any]:
         person = person_of(request)
         await asyncio.to_thread(desk.chat, ident, person)
-        return {"deleted": await asyncio.to_thread(chats.delete, person.id, ident)}
+        used = await desk.listener.deleting(person, ident)
+        return {"deleted": await asyncio.to_thread(chats.delete, person.id, ident), "used": used}
 
     @router.get("/api/search")
     async def search(request: Request, q: Annotated[str, Query(max_length=200)], limit: Limit = 30) -> dict[str, Any]:

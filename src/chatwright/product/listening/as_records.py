@@ -10,10 +10,12 @@ from typing import Any, Generic, Literal, TypeVar
 from chatwright.product.chats.prompt import prompt_of
 from chatwright.product.recording import prompt_hash
 from chatwright.records import Comparison, Message, Rating, content_id
+from chatwright.store.chats import ChatMessage
 from chatwright.store.exports import Said, Sent
 
 RANKINGS = {"left": ((0,), (1,)), "right": ((1,), (0,)), "tie": ((0, 1),), "both_bad": ((0, 1),)}
 EMPTY, SAME = "an answer is empty", "both answers are the same text"
+CUT = "an answer was cut short"
 TWICE = "the same person chose between the same two answers before"
 R = TypeVar("R", Comparison, Rating)
 Row = tuple[str, str | None, str | None]
@@ -81,11 +83,13 @@ def _comparison_of_ratings(better: Said, worse: Said) -> Comparison | str:
 
 
 def _comparison(
-    said: Said, responses: tuple[str, ...], ranking: tuple[tuple[int, ...], ...], answers: Sequence[Any],
+    said: Said, responses: tuple[str, ...], ranking: tuple[tuple[int, ...], ...], answers: Sequence[ChatMessage],
     facts: dict[str, Any],
 ) -> Comparison | str:  # fmt: skip
     if not all(text.strip() for text in responses):
         return EMPTY
+    if any(answer.status != "done" for answer in answers):
+        return CUT
     if len(set(responses)) < len(responses):
         return SAME
     versions = {"versions": [a.version for a in answers], "models": [a.model for a in answers],

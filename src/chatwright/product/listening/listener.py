@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 
 from sqlalchemy.engine import Connection
@@ -12,6 +13,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from chatwright.errors import ChatwrightError
 from chatwright.product.chosen import SAME, Chosen
+from chatwright.product.consent.lineage import Lineage
+from chatwright.product.consent.wording import VERSION
 from chatwright.product.listening.pairing import Pair, pair
 from chatwright.store import Person, Store
 from chatwright.store.chats import Chat, ChatMessage
@@ -28,9 +31,11 @@ class Listener:
     """Hears of everything that happens in the chats of one gateway."""
 
     def __init__(
-        self, store: Store, chosen: Chosen, offers: Offers, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+        self, store: Store, chosen: Chosen, offers: Offers, lineage: Lineage,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:  # fmt: skip
         self._store, self._chosen, self._offers, self._clock = store, chosen, offers, clock
+        self._lineage = lineage
         self._secret = store.operators.secret(SECRET, clock())
         self._noting: set[asyncio.Task[None]] = set()
 
@@ -60,6 +65,21 @@ class Listener:
 
     def marks(self, chat: str) -> Mapping[str, Mark]:
         return self._store.listening.marks(chat)
+
+    # What may be learned from a chat.
+
+    async def training(self, person: Person, chat: str, training: bool | None) -> None:
+        """The chat's own choice; a no takes back what has left."""
+        await asyncio.to_thread(
+            self._store.consents.choose_for_chat, person.id, chat, training, VERSION, self._clock()
+        )  # fmt: skip
+        if training is False:
+            await asyncio.to_thread(self._lineage.take_back, person.id, chat, "consent withdrawn")
+
+    async def deleting(self, person: Person, chat: str | None) -> list[dict[str, str]]:
+        """Before a chat, or all chats, are deleted: takes back what has left, and names what learned from it."""
+        used = await asyncio.to_thread(self._lineage.take_back, person.id, chat, "chat deleted")
+        return [asdict(one) for one in used]
 
     # Weak signals.
 
