@@ -57,6 +57,8 @@ from chatwright.product.limits import RequestLimits
 from chatwright.product.listening.listener import Listener
 from chatwright.product.listening.routes import add_listening
 from chatwright.product.measures import Counted, Measures, Timed
+from chatwright.product.operator.routes import add_operator
+from chatwright.product.operator.traffic import Traffic
 from chatwright.product.proxy import ask, forward, json_of
 from chatwright.product.recording import Recorder
 from chatwright.product.repeats import IdempotencyKeys
@@ -157,6 +159,10 @@ class Gateway:
         engine = self.supervisor.engine(model.id)
         return model, lambda body: ask("/chat/completions", body, engine, self.wait(model))
 
+    async def engine_metrics(self) -> list[str]:
+        engines = [self.supervisor.engine(model.id) for model in self.serving.models]
+        return await asyncio.gather(*(engine.metrics() for engine in engines))
+
     def offers(self, wanted: str, person: Person) -> str | None:
         """The id of the version behind a name, where the person may use it and it can answer at once."""
         try:
@@ -198,6 +204,8 @@ def create_app(
     writer = Writer(store.chats)
     chosen = Chosen(store, settings)
     lineage = Lineage(store, workspace)
+    versions = lambda: {model.name: model.id for model in gateway.serving.models}  # noqa: E731
+    traffic = Traffic(gateway.engine_metrics, versions, gateway.measures)
     listener = Listener(store, chosen, gateway.offers, lineage)
     sampling = settings.sampling.model_dump()
     desk = Desk(store, gateway.open_for, writer, lambda: gateway.ending, listener, sampling)
@@ -206,7 +214,8 @@ def create_app(
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         async with gateway.running():
             beside = [
-                asyncio.create_task(work) for work in (retain(store, settings), writer.keep(), writer.watch_silent())
+                asyncio.create_task(work)
+                for work in (retain(store, chosen), writer.keep(), writer.watch_silent(), traffic.watch())
             ]
             on_start()
             yield
@@ -233,6 +242,7 @@ def create_app(
     app.include_router(add_chats(desk))
     app.include_router(add_listening(desk, chosen))
     app.include_router(add_consent(store, store.uploads(workspace / "files"), lineage))
+    app.include_router(add_operator(store, chosen, traffic))
     _add_build(app, gateway)
     _add_pages(app, static)
     return app
@@ -247,9 +257,7 @@ def _add_state(app: FastAPI, gateway: Gateway) -> None:
 
     @app.get("/metrics", include_in_schema=False)
     async def metrics() -> Response:
-        engines = [gateway.supervisor.engine(model.id) for model in gateway.serving.models]
-        texts = await asyncio.gather(*(engine.metrics() for engine in engines))
-        return Response(gateway.measures.text(texts), media_type=METRICS_TYPE)
+        return Response(gateway.measures.text(await gateway.engine_metrics()), media_type=METRICS_TYPE)
 
     @app.get("/v1/models", **described(ModelList))
     async def models() -> dict[str, Any]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -15,17 +14,6 @@ from sqlalchemy.engine import Connection, Engine
 from chatwright.store.engine import insert_for, transaction
 from chatwright.store.people import LOCAL, Person
 from chatwright.store.tables import audit, choices, people
-
-
-@dataclass(frozen=True, slots=True)
-class AuditEntry:
-    id: int
-    at: datetime
-    who: str
-    name: str
-    what: str
-    subject: str
-    detail: dict[str, Any]
 
 
 class Operators:
@@ -53,6 +41,18 @@ class Operators:
                 )
                 detail = {"from": json.loads(known[name]) if name in known else None, "to": value}
                 enter(connection, by, "setting.changed", name, detail, now)
+
+    def audited(self, before: int | None, limit: int, who: str = "", what: str = "") -> list[dict[str, Any]]:
+        """The log, newest first, from behind the entry `before`."""
+        query = select(audit).order_by(audit.c.id.desc()).limit(limit)
+        query = query.where(audit.c.id < before) if before is not None else query
+        query = query.where(audit.c.who == who) if who else query
+        query = query.where(audit.c.what == what) if what else query
+        with transaction(self._engine, writes=False) as connection:
+            return [
+                dict(row) | {"at": row["at"].isoformat(), "detail": json.loads(row["detail"])}
+                for row in connection.execute(query).mappings()
+            ]
 
     def is_last_admin(self, person: str) -> bool:
         with transaction(self._engine, writes=False) as connection:

@@ -22,6 +22,8 @@ from chatwright.store.memories import Memories
 from chatwright.store.operator import Operators
 from chatwright.store.people import People
 from chatwright.store.replays import Replays
+from chatwright.store.review import Review
+from chatwright.store.staff import Staff
 from chatwright.store.tables import alias_changes, aliases, artefacts, parents
 from chatwright.store.uploads import Uploads
 
@@ -80,6 +82,7 @@ class Store:
         self.chats, self.memories = Chats(engine), Memories(engine)
         self.listening, self.consents, self.operators = Listening(engine), Consents(engine), Operators(engine)
         self.exports, self.belongings = Exports(engine), Belongings(engine)
+        self.staff, self.review = Staff(engine), Review(engine)
 
     def uploads(self, folder: Path) -> Uploads:
         """Uploaded files, whose contents lie in `folder`."""
