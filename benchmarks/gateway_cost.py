@@ -58,10 +58,13 @@ def main() -> None:
 @contextlib.contextmanager
 def gateway(engine: str, workspace: Path) -> Iterator[tuple[str, int]]:
     """Its address, and the id of its process."""
-    program = (
-        "import sys; from pathlib import Path; from chatwright import product; from chatwright.config import ServeConfig; "
-        "product.serve(ServeConfig(port=0), Path(sys.argv[1]), models=[sys.argv[2]], announce=True)"
-    )
+    program = """
+import sys
+from pathlib import Path
+from chatwright import product
+from chatwright.config import ServeConfig
+product.serve(ServeConfig(port=0), Path(sys.argv[1]), models=[sys.argv[2]], announce=True)
+"""
     command = [sys.executable, "-c", program, str(workspace), f"{engine}/v1"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None

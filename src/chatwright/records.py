@@ -363,6 +363,28 @@ class Rating:
     annotator: str = ""
     source: Source = "human"
     consent: bool = False
+    id: str = ""
+    meta: dict[str, Any] = field(default_factory=dict)
+
+    @staticmethod
+    def from_json(row: Mapping[str, Any]) -> Rating:
+        exchange, value, tags = row.get("exchange"), row.get("value"), row.get("tags") or ()
+        if not isinstance(exchange, str) or not exchange:
+            raise InputError("a rating needs an exchange, the id of what it is about")
+        if isinstance(value, bool) or value not in (-1, 0, 1):
+            raise InputError(f"the value {value!r} of a rating must be -1, 0 or 1")
+        if isinstance(tags, str) or not isinstance(tags, Sequence) or not all(isinstance(tag, str) for tag in tags):
+            raise InputError("the tags of a rating must be a list of texts")
+        return Rating(
+            exchange, value, tuple(tags), _whole(str(row.get("text") or "")), str(row.get("annotator") or ""),
+            _source(row), _consent({"consent": row.get("consent", False)}), str(row.get("id") or ""), _meta(row),
+        )  # fmt: skip
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "id": self.id, "exchange": self.exchange, "value": self.value, "tags": list(self.tags), "text": self.text,
+            "annotator": self.annotator, "source": self.source, "consent": self.consent, "meta": self.meta,
+        }  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

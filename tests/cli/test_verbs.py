@@ -22,7 +22,8 @@ SMALL = [
     "--set", "tokenizer.vocab_size=400", "--set", "text.holdout_fraction=0.2",
 ]  # fmt: skip
 VERBS = ("demo", "curate", "tokenizer", "pretrain", "sft", "reward", "ppo", "grpo", "dpo", "constitution", "best-of-n",
-         "evaluate", "models", "import", "export", "engine", "serve", "bench", "bench serve")  # fmt: skip
+         "evaluate", "models", "import", "export", "engine", "serve", "bench", "bench serve", "feedback",
+         "feedback export")  # fmt: skip
 
 
 def own_data(folder: Path) -> dict[str, Path]:

@@ -182,7 +182,7 @@ def test_chats_are_listed_pinned_archived_and_deleted(empty_gateway: Running) ->
             break
     assert seen == [made[1], made[4], made[3], made[0]]
     assert [one["id"] for one in client.get("/api/chats?archived=true").json()["data"]] == [made[2]]
-    assert client.delete(f"/api/chats/{made[0]}").json() == {"deleted": [made[0]]}
+    assert client.delete(f"/api/chats/{made[0]}").json() == {"deleted": [made[0]], "used": []}
     assert client.get(f"/api/chats/{made[0]}").status_code == 404
     assert len(client.delete("/api/chats").json()["deleted"]) == 5
     assert client.get("/api/chats").json()["data"] == []

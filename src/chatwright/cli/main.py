@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from chatwright.cli import bench, constitution, data, demo, engine, interop, models, serve, train
+from chatwright.cli import bench, constitution, data, demo, engine, feedback, interop, models, serve, train
 
 app = typer.Typer(
     name="chatwright",
@@ -37,6 +37,7 @@ app.command("export")(interop.export)
 app.command("engine")(engine.engine)
 app.command("serve")(serve.serve)
 app.add_typer(bench.app, name="bench")
+app.add_typer(feedback.app, name="feedback")
 
 
 def main() -> None:

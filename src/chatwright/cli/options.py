@@ -165,5 +165,14 @@ def files_id(data: list[Path]) -> dict[str, str]:
     return {"files": inputs_id(data)}
 
 
+def exports_in(rows: list[Any]) -> dict[str, str]:
+    """The parents that exports of feedback are: by their ids, which each of their rows carries, whatever file it is in.
+
+    So it can be told later which models learned from what somebody takes back.
+    """
+    found = sorted({str(row.meta["export"]) for row in rows if row.meta.get("export")})
+    return {f"feedback {n}" if n > 1 else "feedback": ident for n, ident in enumerate(found, start=1)}
+
+
 def complain(sentence: str) -> None:
     print(sentence, file=sys.stderr)

@@ -16,6 +16,7 @@ from chatwright.cli.options import (
     Set,
     Toml,
     Where,
+    exports_in,
     files_id,
     find,
     open_run,
@@ -97,6 +98,7 @@ def sft(
     with open_run(settings, workspace) as run:
         start = find(run.workspace, base, "pretrain", "sft", "model")
         rows, parents = read_rows(run, data, Demonstration.from_json), files_id(data)
+        parents |= exports_in(rows)
         mixed = []
         for number, (file, share) in enumerate(shares):
             mixed.append(Mixed(read_rows(run, [file], learnable), share))
@@ -127,7 +129,8 @@ def reward(
     settings = settings_of(preset, config, set, seed=seed)
     with open_run(settings, workspace) as run:
         model = find(run.workspace, start, *POLICIES)
-        artefact = stages.reward_model(run, model, read_rows(run, data, Comparison.from_json), files_id(data))
+        rows = read_rows(run, data, Comparison.from_json)
+        artefact = stages.reward_model(run, model, rows, files_id(data) | exports_in(rows))
         register(run, artefact, alias="reward")
     tell(run, artefact, json)
 
@@ -286,7 +289,8 @@ def dpo(
             judge = find(run.workspace, reward, "reward")
             artefact = online_dpo(run, policy, judge, read_rows(run, data, Prompt.from_json), files_id(data))
         else:
-            artefact = stages.dpo_aligned(run, policy, read_rows(run, data, Comparison.from_json), files_id(data))
+            rows = read_rows(run, data, Comparison.from_json)
+            artefact = stages.dpo_aligned(run, policy, rows, files_id(data) | exports_in(rows))
         register(run, artefact, alias="dpo")
     tell(run, artefact, json)
 

@@ -47,11 +47,18 @@ from chatwright.product.build import BuildLog, follow
 from chatwright.product.chats.desk import Desk
 from chatwright.product.chats.generation import Ask, Writer
 from chatwright.product.chats.routes import add_chats
+from chatwright.product.chosen import Chosen
+from chatwright.product.consent.lineage import Lineage
+from chatwright.product.consent.routes import add_consent
 from chatwright.product.feedback import FeedbackAnswer, FeedbackBody, add_feedback
 from chatwright.product.files import LARGEST_FILE, FileObject, FilePage, add_files
 from chatwright.product.identity import Identify, local_only
 from chatwright.product.limits import RequestLimits
+from chatwright.product.listening.listener import Listener
+from chatwright.product.listening.routes import add_listening
 from chatwright.product.measures import Counted, Measures, Timed
+from chatwright.product.operator.routes import add_operator
+from chatwright.product.operator.traffic import Traffic
 from chatwright.product.proxy import ask, forward, json_of
 from chatwright.product.recording import Recorder
 from chatwright.product.repeats import IdempotencyKeys
@@ -152,6 +159,18 @@ class Gateway:
         engine = self.supervisor.engine(model.id)
         return model, lambda body: ask("/chat/completions", body, engine, self.wait(model))
 
+    async def engine_metrics(self) -> list[str]:
+        engines = [self.supervisor.engine(model.id) for model in self.serving.models]
+        return await asyncio.gather(*(engine.metrics() for engine in engines))
+
+    def offers(self, wanted: str, person: Person) -> str | None:
+        """The id of the version behind a name, where the person may use it and it can answer at once."""
+        try:
+            model, _ = self.open_for(wanted, person)
+        except ApiError:
+            return None
+        return model.id if self.supervisor.engine(model.id).state == "ready" else None
+
     def describe(self, model: ServedModel) -> dict[str, Any]:
         engine = self.supervisor.engine(model.id)
         about = {
@@ -183,19 +202,27 @@ def create_app(
     store = Store.open(settings.database or sqlite_url(workspace / "chatwright.db"))
     store.replays.release_unsettled()
     writer = Writer(store.chats)
-    desk = Desk(store, gateway.open_for, writer, lambda: gateway.ending)
+    chosen = Chosen(store, settings)
+    lineage = Lineage(store, workspace)
+    versions = lambda: {model.name: model.id for model in gateway.serving.models}  # noqa: E731
+    traffic = Traffic(gateway.engine_metrics, versions, gateway.measures)
+    listener = Listener(store, chosen, gateway.offers, lineage)
+    sampling = settings.sampling.model_dump()
+    desk = Desk(store, gateway.open_for, writer, lambda: gateway.ending, listener, sampling)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         async with gateway.running():
             beside = [
-                asyncio.create_task(work) for work in (retain(store, settings), writer.keep(), writer.watch_silent())
+                asyncio.create_task(work)
+                for work in (retain(store, chosen), writer.keep(), writer.watch_silent(), traffic.watch())
             ]
             on_start()
             yield
             for task in beside:
                 task.cancel()
             await writer.close()
+            await listener.close()
         store.close()
 
     app = FastAPI(title="Chatwright", lifespan=lifespan, docs_url=None, redoc_url=None)
@@ -213,6 +240,9 @@ def create_app(
     _add_state(app, gateway)
     _add_api(app, gateway, store, workspace)
     app.include_router(add_chats(desk))
+    app.include_router(add_listening(desk, chosen))
+    app.include_router(add_consent(store, store.uploads(workspace / "files"), lineage))
+    app.include_router(add_operator(store, chosen, traffic))
     _add_build(app, gateway)
     _add_pages(app, static)
     return app
@@ -227,9 +257,7 @@ def _add_state(app: FastAPI, gateway: Gateway) -> None:
 
     @app.get("/metrics", include_in_schema=False)
     async def metrics() -> Response:
-        engines = [gateway.supervisor.engine(model.id) for model in gateway.serving.models]
-        texts = await asyncio.gather(*(engine.metrics() for engine in engines))
-        return Response(gateway.measures.text(texts), media_type=METRICS_TYPE)
+        return Response(gateway.measures.text(await gateway.engine_metrics()), media_type=METRICS_TYPE)
 
     @app.get("/v1/models", **described(ModelList))
     async def models() -> dict[str, Any]:

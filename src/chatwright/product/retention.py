@@ -8,19 +8,20 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from chatwright.config import ServeConfig
 from chatwright.errors import ChatwrightError
+from chatwright.product.chosen import Chosen
 from chatwright.store import Store
 
 EVERY_SECONDS = 3_600.0
 log = logging.getLogger(__name__)
 
 
-async def retain(store: Store, settings: ServeConfig) -> None:
+async def retain(store: Store, chosen: Chosen) -> None:
     """Runs until it is cancelled. A database that is busy or gone is tried again an hour later, and that is logged."""
     while True:
-        before = datetime.now(UTC) - timedelta(days=settings.keep_days) if settings.keep_days else None
         try:
+            settings = await chosen.now()
+            before = datetime.now(UTC) - timedelta(days=settings.keep_days) if settings.keep_days else None
             await asyncio.to_thread(store.answers.forget, before, settings.keep_rows or None)
             await asyncio.to_thread(store.chats.expire, datetime.now(UTC))
         except (ChatwrightError, SQLAlchemyError) as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from typing import Any
@@ -154,13 +154,13 @@ class Chats:
     def tree(self, ident: str) -> list[ChatMessage]:
         """All messages of a chat, parents before children."""
         with transaction(self._engine, writes=False) as connection:
-            return _tree(connection, ident)
+            return tree_of(connection, ident)
 
     def open(self, ident: str, owner: str) -> tuple[Chat, list[ChatMessage]] | None:
         """A chat of the owner and its messages, as they stand together; None where there is no such chat."""
         with transaction(self._engine, writes=False) as connection:
             chat = _chat_of(connection, ident, owner)
-            return None if chat is None else (chat, _tree(connection, ident))
+            return None if chat is None else (chat, tree_of(connection, ident))
 
     def message(self, ident: str, owner: str) -> ChatMessage | None:
         query = select(messages).join(chats, chats.c.id == messages.c.chat)
@@ -169,9 +169,11 @@ class Chats:
         return None if row is None else _message(row)
 
     def add(
-        self, chat: Chat, rows: Sequence[ChatMessage], changes: Mapping[str, Any]
-    ) -> tuple[list[ChatMessage], bool]:
-        """Appends messages that belong to one `turn`, and sets columns of the chat, in one transaction.
+        self, chat: Chat, rows: Sequence[ChatMessage], changes: Mapping[str, Any],
+        also: Callable[[Connection, list[ChatMessage]], None] = lambda connection, made: None,
+    ) -> tuple[list[ChatMessage], bool]:  # fmt: skip
+        """Appends messages that belong to one `turn`, sets columns of the chat and does what `also` does with them, in
+        one transaction.
 
         A turn that is there already is left as it is: then its messages come back, and False.
         """
@@ -191,6 +193,7 @@ class Chats:
             if changes:
                 values = dict(changes) | ({"folded": folded(changes["title"])} if "title" in changes else {})
                 connection.execute(update(chats).where(chats.c.id == chat.id).values(values))
+            also(connection, made)
         return made, True
 
     def grow(self, texts: Mapping[str, str], host: str, now: datetime) -> dict[str, int | None]:
@@ -268,7 +271,7 @@ class Chats:
         with transaction(self._engine, writes=False) as connection:
             query = select(shares, chats.c.title).join(chats, chats.c.id == shares.c.chat).where(shares.c.id == ident)
             row = connection.execute(query).one_or_none()
-            return None if row is None else (Share(*row), _tree(connection, row.chat))
+            return None if row is None else (Share(*row), tree_of(connection, row.chat))
 
     def shares(self, owner: str) -> list[Share]:
         query = select(shares, chats.c.title).join(chats, chats.c.id == shares.c.chat).where(chats.c.owner == owner)
@@ -301,7 +304,8 @@ def _chat_of(connection: Connection, ident: str, owner: str) -> Chat | None:
     return None if row is None else _chat(row)
 
 
-def _tree(connection: Connection, chat: str) -> list[ChatMessage]:
+def tree_of(connection: Connection, chat: str) -> list[ChatMessage]:
+    """All messages of a chat, parents before children."""
     query = select(messages).where(messages.c.chat == chat).order_by(messages.c.number)
     return [_message(row) for row in connection.execute(query)]
 

@@ -12,11 +12,18 @@ from sqlalchemy.engine import Engine
 
 from chatwright.errors import InputError
 from chatwright.store.answers import Answers
+from chatwright.store.belongings import Belongings
 from chatwright.store.chats import Chats
+from chatwright.store.consents import Consents
 from chatwright.store.engine import connect, insert_for, migrate, transaction
+from chatwright.store.exports import Exports
+from chatwright.store.listening import Listening
 from chatwright.store.memories import Memories
+from chatwright.store.operator import Operators
 from chatwright.store.people import People
 from chatwright.store.replays import Replays
+from chatwright.store.review import Review
+from chatwright.store.staff import Staff
 from chatwright.store.tables import alias_changes, aliases, artefacts, parents
 from chatwright.store.uploads import Uploads
 
@@ -73,6 +80,9 @@ class Store:
         self._engine = engine
         self.answers, self.replays, self.people = Answers(engine), Replays(engine), People(engine)
         self.chats, self.memories = Chats(engine), Memories(engine)
+        self.listening, self.consents, self.operators = Listening(engine), Consents(engine), Operators(engine)
+        self.exports, self.belongings = Exports(engine), Belongings(engine)
+        self.staff, self.review = Staff(engine), Review(engine)
 
     def uploads(self, folder: Path) -> Uploads:
         """Uploaded files, whose contents lie in `folder`."""

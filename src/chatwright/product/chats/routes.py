@@ -19,10 +19,11 @@ from chatwright.engine.protocol.body import checked
 from chatwright.engine.protocol.errors import invalid
 from chatwright.product.chats.bodies import Again, ChatChange, MemoryText, NewChat, NewShare, Stop, Turn
 from chatwright.product.chats.desk import Begun, Desk
-from chatwright.product.chats.shown import as_markdown, chat_shown, exported, message_shown, share_shown
+from chatwright.product.chats.shown import as_markdown, chat_shown, exported, message_shown, named, share_shown
 from chatwright.product.chats.streams import event, events, stream
 from chatwright.product.identity import person_of
 from chatwright.store.chats import OPEN, Chat, Found, Share, branch, folded
+from chatwright.store.listening import PLAIN
 from chatwright.store.memories import Memory
 
 Limit = Annotated[int, Query(ge=1, le=200)]
@@ -64,14 +65,20 @@ def _add_list(router: APIRouter, desk: Desk) -> None:
 
     @router.delete("/api/chats")
     async def cleared(request: Request) -> dict[str, Any]:
-        return {"deleted": await asyncio.to_thread(chats.delete, person_of(request).id)}
+        person = person_of(request)
+        used = await desk.listener.deleting(person, None)
+        return {"deleted": await asyncio.to_thread(chats.delete, person.id), "used": used}
 
     @router.get("/api/chats/{ident}")
     async def opened(request: Request, ident: str) -> dict[str, Any]:
         chat = await asyncio.to_thread(desk.chat, ident, person_of(request))
         tree = await asyncio.to_thread(chats.tree, ident)
         writing = {one.message.id: one.text for one in desk.writer.of_chat(ident)}
-        rows = [message_shown(one) | ({"content": writing[one.id]} if one.id in writing else {}) for one in tree]
+        marks = await asyncio.to_thread(desk.listener.marks, ident)
+        rows = [
+            message_shown(one, marks.get(one.id, PLAIN)) | ({"content": writing[one.id]} if one.id in writing else {})
+            for one in tree
+        ]
         return {"chat": chat_shown(chat), "messages": rows}
 
     @router.patch("/api/chats/{ident}")
@@ -84,6 +91,9 @@ def _add_list(router: APIRouter, desk: Desk) -> None:
             values["titled"] = True
         if "leaf" in values:
             await asyncio.to_thread(desk.message, ident, values["leaf"], person)
+        if "training" in values:
+            await asyncio.to_thread(desk.chat, ident, person)
+            await desk.listener.training(person, ident, values.pop("training"))
         chat = await asyncio.to_thread(chats.change, ident, person.id, values) if values else None
         return chat_shown(chat or await asyncio.to_thread(desk.chat, ident, person))
 
@@ -91,7 +101,8 @@ def _add_list(router: APIRouter, desk: Desk) -> None:
     async def deleted(request: Request, ident: str) -> dict[str, Any]:
         person = person_of(request)
         await asyncio.to_thread(desk.chat, ident, person)
-        return {"deleted": await asyncio.to_thread(chats.delete, person.id, ident)}
+        used = await desk.listener.deleting(person, ident)
+        return {"deleted": await asyncio.to_thread(chats.delete, person.id, ident), "used": used}
 
     @router.get("/api/search")
     async def search(request: Request, q: Annotated[str, Query(max_length=200)], limit: Limit = 30) -> dict[str, Any]:
@@ -103,46 +114,54 @@ def _add_list(router: APIRouter, desk: Desk) -> None:
     @router.get("/api/chats/{ident}/export")
     async def export(request: Request, ident: str, format: str = "json") -> Response:
         chat = await asyncio.to_thread(desk.chat, ident, person_of(request))
+        marks = await asyncio.to_thread(desk.listener.marks, ident)
         if format == "markdown":
             shown = await asyncio.to_thread(desk.branch, chat, None)
-            return download(as_markdown(chat.title, shown).encode(), "text/markdown", chat, "md")
+            return download(as_markdown(chat.title, shown, marks).encode(), "text/markdown", chat, "md")
         if format != "json":
             raise invalid("format", "use json or markdown")
         tree = await asyncio.to_thread(chats.tree, ident)
-        text = json.dumps(exported(chat, tree), ensure_ascii=False, indent=2)
+        text = json.dumps(exported(chat, tree, marks), ensure_ascii=False, indent=2)
         return download(text.encode(), "application/json", chat, "json")
 
 
 def _add_turns(router: APIRouter, desk: Desk) -> None:
-    def streamed(request: Request, begun: Begun) -> StreamingResponse:
+    async def streamed(request: Request, begun: Begun) -> StreamingResponse:
         person = person_of(request)
+        plain = begun.new and not begun.compared
+        marks = {} if plain else await asyncio.to_thread(desk.listener.marks, begun.chat.id)
         first = event("turn", {
             "user": message_shown(begun.user) if begun.user else None,
-            "answers": [message_shown(one) for one in begun.answers], "chat": chat_shown(begun.chat),
+            "answers": [message_shown(one, marks.get(one.id, PLAIN)) for one in begun.answers],
+            "chat": chat_shown(begun.chat),
         })  # fmt: skip
         sources = {one.id: desk.follow(one, person, 0) for one in begun.answers}
-        return stream(events([first], sources, message_shown))
+        return stream(events([first], sources, desk.shown))
 
     @router.post("/api/chats/{ident}/turns")
     async def asked(request: Request, ident: str) -> StreamingResponse:
         body = await body_of(request, Turn)
-        return streamed(request, await desk.ask(person_of(request), ident, body))
+        return await streamed(request, await desk.ask(person_of(request), ident, body))
 
     @router.post("/api/chats/{ident}/messages/{message}/regenerate")
     async def regenerated(request: Request, ident: str, message: str) -> StreamingResponse:
         body = await body_of(request, Again)
-        return streamed(request, await desk.again(person_of(request), ident, message, body, rest=False))
+        return await streamed(request, await desk.again(person_of(request), ident, message, body, rest=False))
 
     @router.post("/api/chats/{ident}/messages/{message}/continue")
     async def continued(request: Request, ident: str, message: str) -> StreamingResponse:
         body = await body_of(request, Again)
-        return streamed(request, await desk.again(person_of(request), ident, message, body, rest=True))
+        return await streamed(request, await desk.again(person_of(request), ident, message, body, rest=True))
 
     @router.post("/api/chats/{ident}/messages/{message}/stop")
     async def stopped(request: Request, ident: str, message: str) -> dict[str, Any]:
         body = await body_of(request, Stop)
-        found = await asyncio.to_thread(desk.message, ident, message, person_of(request))
-        return message_shown(await desk.writer.stop(found, body.seen))
+        person = person_of(request)
+        found = await asyncio.to_thread(desk.message, ident, message, person)
+        ended = await desk.writer.stop(found, body.seen)
+        if ended.status == "stopped" and found.status != "stopped":
+            desk.listener.noted(person, [ended], "stopped")
+        return await desk.shown(ended)
 
     @router.get("/api/chats/{ident}/stream")
     async def watched(request: Request, ident: str) -> StreamingResponse:
@@ -158,7 +177,7 @@ def _add_turns(router: APIRouter, desk: Desk) -> None:
         tree = await asyncio.to_thread(desk.store.chats.tree, ident)
         wanted = [one for one in tree if one.status == OPEN or one.id in had]
         sources = {one.id: desk.follow(one, person, had.get(one.id, 0)) for one in wanted}
-        return stream(events([], sources, message_shown))
+        return stream(events([], sources, desk.shown))
 
 
 def _add_sharing(router: APIRouter, desk: Desk) -> None:
@@ -195,7 +214,8 @@ def _add_sharing(router: APIRouter, desk: Desk) -> None:
         if found is None:
             raise ApiError(404, "this link shows nothing, or it was taken back", "share_not_found")
         link, tree = found
-        rows = [{"role": one.role, "content": one.content, "model": one.model, "id": one.id} for one in
+        marks = await asyncio.to_thread(desk.listener.marks, link.chat)
+        rows = [{"role": one.role, "content": one.content, "model": named(one, marks), "id": one.id} for one in
                 branch(tree, link.leaf)]  # fmt: skip
         return {"title": link.title, "created": link.created.isoformat(), "messages": rows}
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from fastapi.responses import StreamingResponse
@@ -27,7 +27,7 @@ MOST_WAITING = 1_000
 
 log = logging.getLogger(__name__)
 
-Shown = Callable[[ChatMessage], dict[str, Any]]
+Shown = Callable[[ChatMessage], Awaitable[dict[str, Any]]]
 
 
 def event(name: str, data: Mapping[str, Any]) -> bytes:
@@ -61,9 +61,9 @@ async def followed(
         waited += KEEP_SECONDS
 
 
-def _block(ident: str, piece: tuple[int, str] | ChatMessage, shown: Shown) -> bytes:
+async def _block(ident: str, piece: tuple[int, str] | ChatMessage, shown: Shown) -> bytes:
     if isinstance(piece, ChatMessage):
-        return event("end", {"message": shown(piece)})
+        return event("end", {"message": await shown(piece)})
     return event("text", {"message": ident, "at": piece[0], "text": piece[1]}) if piece[1] else ALIVE
 
 
@@ -76,7 +76,7 @@ async def events(
     if len(sources) == 1:
         ((ident, source),) = sources.items()
         async for piece in source:
-            yield _block(ident, piece, shown)
+            yield await _block(ident, piece, shown)
     else:
         async for block in _merged(sources, shown):
             yield block
@@ -91,7 +91,7 @@ async def _merged(
     async def pump(ident: str, source: AsyncIterator[tuple[int, str] | ChatMessage]) -> None:
         try:
             async for piece in source:
-                await queue.put(_block(ident, piece, shown))
+                await queue.put(await _block(ident, piece, shown))
         except ChatwrightError as error:
             log.warning("an answer could not be followed (%s)", error)
         await queue.put(None)

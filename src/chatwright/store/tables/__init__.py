@@ -4,6 +4,16 @@ from chatwright.store.tables.api import completions, feedback, replays, uploads
 from chatwright.store.tables.artefacts import alias_changes, aliases, artefacts, parents
 from chatwright.store.tables.base import metadata
 from chatwright.store.tables.chats import chats, memories, messages, shares
+from chatwright.store.tables.listening import (
+    comparisons,
+    consents,
+    exported,
+    exports,
+    flags,
+    ratings,
+    signals,
+    withdrawals,
+)
 from chatwright.store.tables.people import (
     audit,
     choices,
@@ -16,7 +26,7 @@ from chatwright.store.tables.people import (
 )
 
 __all__ = [
-    "alias_changes", "aliases", "artefacts", "audit", "chats", "choices", "completions", "feedback", "groups",
-    "invitations", "keys", "memberships", "memories", "messages", "metadata", "parents", "people", "replays",
-    "sessions", "shares", "uploads",
+    "alias_changes", "aliases", "artefacts", "audit", "chats", "choices", "comparisons", "completions", "consents",
+    "exported", "exports", "feedback", "flags", "groups", "invitations", "keys", "memberships", "memories", "messages",
+    "metadata", "parents", "people", "ratings", "replays", "sessions", "shares", "signals", "uploads", "withdrawals",
 ]  # fmt: skip

@@ -1,0 +1,1 @@
+"""Listening: what people say of answers, in words, by what they do, and by choosing between two."""
