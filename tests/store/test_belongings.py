@@ -7,7 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from tests.store.test_listening import AT, HOSTILE, all_of, begin, later
+from tests.store.test_said import AT, HOSTILE, all_of, begin, later
 from tests.store.test_staff import add
 
 from chatwright.store import LOCAL, Answer, Feedback, Store, Upload
