@@ -12,11 +12,18 @@ from sqlalchemy.engine import Engine
 
 from chatwright.errors import InputError
 from chatwright.store.answers import Answers
+from chatwright.store.attempts import Attempts
+from chatwright.store.audit import Audit
 from chatwright.store.chats import Chats
+from chatwright.store.choices import Choices
 from chatwright.store.engine import connect, insert_for, migrate, transaction
+from chatwright.store.groups import Groups
+from chatwright.store.invitations import Invitations
+from chatwright.store.keys import Keys
 from chatwright.store.memories import Memories
 from chatwright.store.people import People
 from chatwright.store.replays import Replays
+from chatwright.store.sessions import Sessions
 from chatwright.store.tables import alias_changes, aliases, artefacts, parents
 from chatwright.store.uploads import Uploads
 
@@ -72,6 +79,9 @@ class Store:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self.answers, self.replays, self.people = Answers(engine), Replays(engine), People(engine)
+        self.sessions, self.invitations, self.keys = Sessions(engine), Invitations(engine), Keys(engine)
+        self.groups, self.attempts = Groups(engine), Attempts(engine)
+        self.audit, self.choices = Audit(engine), Choices(engine)
         self.chats, self.memories = Chats(engine), Memories(engine)
 
     def uploads(self, folder: Path) -> Uploads:

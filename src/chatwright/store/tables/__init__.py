@@ -5,6 +5,7 @@ from chatwright.store.tables.artefacts import alias_changes, aliases, artefacts,
 from chatwright.store.tables.base import metadata
 from chatwright.store.tables.chats import chats, memories, messages, shares
 from chatwright.store.tables.people import (
+    attempts,
     audit,
     choices,
     groups,
@@ -16,7 +17,7 @@ from chatwright.store.tables.people import (
 )
 
 __all__ = [
-    "alias_changes", "aliases", "artefacts", "audit", "chats", "choices", "completions", "feedback", "groups",
-    "invitations", "keys", "memberships", "memories", "messages", "metadata", "parents", "people", "replays",
+    "alias_changes", "aliases", "artefacts", "attempts", "audit", "chats", "choices", "completions", "feedback",
+    "groups", "invitations", "keys", "memberships", "memories", "messages", "metadata", "parents", "people", "replays",
     "sessions", "shares", "uploads",
 ]  # fmt: skip
