@@ -1,4 +1,4 @@
-"""Lets go of old answers (`Answers.forget`) and of temporary chats, at the start and every hour."""
+"""Lets go of old answers (`Answers.forget`), temporary chats and sessions, at the start and every hour."""
 
 from __future__ import annotations
 
@@ -23,6 +23,9 @@ async def retain(store: Store, settings: ServeConfig) -> None:
         try:
             await asyncio.to_thread(store.answers.forget, before, settings.keep_rows or None)
             await asyncio.to_thread(store.chats.expire, datetime.now(UTC))
+            idle = timedelta(days=settings.session_idle_days)
+            await asyncio.to_thread(store.sessions.forget, datetime.now(UTC), idle)
+            await asyncio.to_thread(store.attempts.forget, datetime.now(UTC))
         except (ChatwrightError, SQLAlchemyError) as error:
             log.warning("old answers could not be let go of (%s); tried again in an hour", error)
         await asyncio.sleep(EVERY_SECONDS)
