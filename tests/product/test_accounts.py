@@ -303,10 +303,12 @@ def test_hostile_credentials_are_wrong_credentials(town: Town, text: str) -> Non
 
 
 def test_headers_beyond_all_bounds_end_one_request_only(town: Town) -> None:
-    with pytest.raises(httpx.HTTPError):
-        huge = {f"x-{n}": "a" * 8_000 for n in range(200)}
-        answer = httpx.get(f"{town.running.url}/v1/models", headers=huge)
-        answer.raise_for_status()
+    huge = {f"x-{n}": "a" * 8_000 for n in range(200)}
+    try:
+        status = httpx.get(f"{town.running.url}/v1/models", headers=huge).status_code
+    except httpx.HTTPError:  # the connection is closed before all is written
+        status = 400
+    assert status in (400, 401, 431)
     assert town.people["ada"].get("/v1/models").status_code == 200
 
 
