@@ -64,7 +64,8 @@ CASES = (
     row("response", "read", "GET /v1/responses/{response}"),
     row("response", "stream", "GET /v1/responses/{response}?stream=true"),
     row("response", "read", "GET /v1/responses/{response}/input_items"),
-    row("response", "change", "POST /v1/responses", {"model": "ppo", "input": "and", "previous_response_id": "{response}"}),
+    row("response", "change", "POST /v1/responses",
+        {"model": "ppo", "input": "and", "previous_response_id": "{response}"}),
     row("response", "delete", "DELETE /v1/responses/{response}"),
     row("file", "read", "GET /v1/files/{file}"),
     row("file", "read", "GET /v1/files/{file}/content"),
@@ -86,7 +87,8 @@ LISTS = (
 NOT_OBJECTS = frozenset(
     {
         "GET /", "GET /favicon.svg", "GET /healthz", "GET /metrics", "GET /openapi.json", "GET /api/build",
-        "GET /api/build/events", "GET /api/report", "GET /api/starters", "GET /v1/models", "GET /v1/models/{ident:path}",
+        "GET /api/build/events", "GET /api/report", "GET /api/starters", "GET /v1/models",
+        "GET /v1/models/{ident:path}",
         "DELETE /v1/models/{ident:path}", "POST /v1/chat/completions", "POST /v1/completions", "POST /v1/embeddings",
         "POST /v1/moderations", "POST /v1/files", "POST /api/chats", "DELETE /api/chats", "POST /api/me/memories",
         "GET /api/me", "PATCH /api/me", "POST /api/me/password", "POST /api/me/keys", "POST /api/setup",

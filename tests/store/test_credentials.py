@@ -80,7 +80,7 @@ def invitation(ident: str = "i", purpose: str = "invite", **more: object) -> Inv
 
 
 def bob(email: str = "bob@example.org") -> Person:
-    return Person("bob", "Bob", "admin", NOW, email, groups=("friends", "gone"))
+    return Person("bob", "Bob", "admin", NOW, email)
 
 
 def test_an_invitation_makes_one_account_of_its_role(store: Store) -> None:

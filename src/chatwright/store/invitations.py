@@ -72,7 +72,7 @@ class Invitations:
             found = _use(connection, ident, now)
             if found is None or found.purpose == RESET:
                 return False
-            there = _there(connection, made.groups)
+            there = _there(connection, found.groups)
             given = Person(made.id, made.name, found.role, now, made.email, settings=made.settings, groups=there)
             if not add_person(connection, given, password, subject):
                 raise InputError("there is an account with this e-mail address already; sign in")
