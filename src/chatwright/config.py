@@ -323,8 +323,25 @@ class ServeConfig(Section):
     port: int = Field(default=8600, ge=0, le=65_535)
     max_batch: int = Field(default=16, gt=0, description="requests one engine process answers at once")
     max_queue: int = Field(default=64, gt=0, description="requests that may wait before 429")
-    requests_per_minute: int = Field(default=0, ge=0, description="of one client; 0: as many as it likes")
-    key_env: str = Field(default="", description="environment variable with the key that /v1 asks for; empty: none")
+    accounts: Literal["local", "people"] = Field(
+        default="local", description="local: one person, on this machine only; people: everybody signs in"
+    )
+    public_url: str = Field(default="", description="address by which people come, as https://chat.example.org")
+    proxy: str = Field(
+        default="", description="address of the proxy whose X-Forwarded-For is believed; empty: nobody's is"
+    )
+    session_days: int = Field(default=60, gt=0, description="after which everybody signs in again")
+    session_idle_days: int = Field(default=14, gt=0, description="without use, after which a session is over")
+    oidc_issuer: str = Field(default="", description="OpenID Connect provider by which people may sign in")
+    oidc_client_id: str = ""
+    oidc_secret_env: str = Field(default="", description="environment variable with the client's secret; empty: none")
+    oidc_name: str = Field(default="single sign-on", description="what the provider is called on the sign-in page")
+    oidc_sign_up: bool = Field(default=False, description="an account for everybody the provider knows")
+    requests_per_minute: int = Field(default=0, ge=0, description="of one person or client; 0: as many as they like")
+    requests_per_address: int = Field(default=0, ge=0, description="a minute, with accounts; 0: any number")
+    tokens_per_minute: int = Field(default=0, ge=0, description="of one person, read and written; 0: any number")
+    streams: int = Field(default=0, ge=0, description="answers written at once for one person; 0: any number")
+    key_env: str = Field(default="", description="with local accounts, variable with the key that /v1 asks for")
     keep_days: int = Field(default=90, ge=0, description="that an answer which was not stored is known; 0: for ever")
     keep_rows: int = Field(default=1_000_000, ge=0, description="of such answers at most; 0: any number")
     database: str = Field(default="", description="URL of the database; empty: chatwright.db in the workspace")

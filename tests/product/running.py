@@ -45,6 +45,8 @@ class Running:
     process: subprocess.Popen[str]
     workspace: Path
     client: httpx.Client
+    setup: str = ""
+    """The link that makes the first admin, where people have accounts and nobody has made one yet."""
 
     def wait_ready(self, name: str) -> None:
         eventually(lambda: self.client.get("/healthz").json()["models"].get(name) == "ready")
@@ -72,8 +74,9 @@ def start_gateway(workspace: Path, **settings: Any) -> Running:
         cwd=ROOT, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
     assert process.stdout is not None
-    url = json.loads(process.stdout.readline())["url"]
-    return Running(url, process, workspace, httpx.Client(base_url=url, timeout=PATIENCE))
+    said = json.loads(process.stdout.readline())
+    client = httpx.Client(base_url=said["url"], timeout=PATIENCE)
+    return Running(said["url"], process, workspace, client, said.get("setup", ""))
 
 
 def stop_gateway(running: Running) -> None:

@@ -113,7 +113,15 @@ def test_invitations_and_keys(store: Store) -> None:
     with pytest.raises(Forbidden, match="only an admin"):
         store.staff.invite("h" * 64, operator, "operator", [], None, AT, AT)
     store.staff.invite("h" * 64, operator, "user", [], "x@example.org", AT, AT)
-    row = {"id": "cw1", "person": "ada", "name": "laptop", "hash": "secret-hash", "scopes": "chat api", "created": AT}
+    row = {
+        "id": "cw1",
+        "person": "ada",
+        "name": "laptop",
+        "hash": "secret-hash",
+        "scopes": "chat api",
+        "created": AT,
+        "limits": "{}",
+    }
     with transaction(store._engine, writes=True) as connection:
         assert len(connection.execute(invitations.select()).all()) == 1
         connection.execute(keys.insert().values(row))

@@ -19,6 +19,9 @@ def serve(
         str | None, typer.Option(help="Name of the environment variable with the key of the URLs.")
     ] = None,
     port: Port = None,
+    accounts: Annotated[
+        str | None, typer.Option(help="local: one person, on this machine only; people: everybody signs in.")
+    ] = None,
     workspace: Where = WORKSPACE,
     preset: Preset = "laptop",
     config: Toml = None,
@@ -32,7 +35,8 @@ def serve(
     from chatwright import product
     from chatwright.workspace import Workspace
 
-    settings = settings_of(preset, config, set, port=port)
+    overrides = [*(set or []), *([f"serve.accounts={accounts}"] if accounts else [])]
+    settings = settings_of(preset, config, overrides, port=port)
     models: list[Path | str] = [
         name if name.startswith(("http://", "https://")) else find(Workspace(workspace), name).path
         for name in model or []

@@ -110,16 +110,19 @@ class LoopbackNames:
     """Refuses a Host header that is not this machine's loopback name.
 
     A page on another site can point its own name at 127.0.0.1 (DNS rebinding); its requests then carry that name.
+    `also` is one more name (host:port), by which people come from elsewhere.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
+    def __init__(self, app: ASGIApp, also: str = "") -> None:
+        self.app, self._also = app, also.lower()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            hosts = [value.decode("latin-1") for name, value in scope["headers"] if name == b"host"]
-            if len(hosts) != 1 or not is_loopback_host(hosts[0]):
-                refusal = ApiError(403, "this server answers only to localhost and 127.0.0.1", "host_not_allowed")
+            hosts = [value.decode("latin-1").lower() for name, value in scope["headers"] if name == b"host"]
+            allowed = bool(self._also) and hosts == [self._also]
+            if not allowed and (len(hosts) != 1 or not is_loopback_host(hosts[0])):
+                names = " and ".join(filter(None, ["localhost", "127.0.0.1", self._also]))
+                refusal = ApiError(403, f"this server answers only to {names}", "host_not_allowed")
                 await error_response(refusal)(scope, receive, send)
                 return
         await self.app(scope, receive, send)

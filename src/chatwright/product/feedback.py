@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Annotated, Any, Literal
@@ -22,12 +22,14 @@ from chatwright.engine.protocol import ApiError, parse_json
 from chatwright.engine.protocol.body import StrictBody, checked
 from chatwright.engine.protocol.errors import invalid
 from chatwright.engine.protocol.messages import Turn, messages_of
+from chatwright.product.identity import owners_of, person_of
 from chatwright.records import Comparison, Messages, Rating
-from chatwright.store import Answer, Answers, Feedback
+from chatwright.store import Answer, Answers, Feedback, Person
 from chatwright.store.answers import now
 
 MOST_TAGS = 20
 LONGEST_TEXT = 10_000
+Find = Callable[[str], Answer | None]
 Tag = Annotated[str, Field(min_length=1, max_length=64)]
 
 
@@ -74,12 +76,12 @@ def add_feedback(app: FastAPI, answers: Answers) -> None:
     @app.post("/v1/feedback", **described(FeedbackAnswer, FeedbackBody))
     async def feedback(request: Request) -> dict[str, Any]:
         body = checked(FeedbackBody, parse_json(await request.body()), {})
-        return await asyncio.to_thread(take, answers, body, now())
+        return await asyncio.to_thread(take, answers, body, now(), person_of(request))
 
 
-def take(answers: Answers, body: FeedbackBody, at: datetime) -> dict[str, Any]:
-    """Enters what was said; raises ApiError where the completion is not ours, or nothing was said."""
-    about = answers.get(body.completion_id)
+def take(answers: Answers, body: FeedbackBody, at: datetime, person: Person) -> dict[str, Any]:
+    """Enters what was said; raises ApiError where the answer was not given to this person, or nothing was said."""
+    about = answers.get(body.completion_id, owners=owners_of(person))
     if about is None:
         raise ApiError(
             404, f"this server gave no answer {body.completion_id!r}; feedback is taken on its own answers only",
@@ -87,14 +89,14 @@ def take(answers: Answers, body: FeedbackBody, at: datetime) -> dict[str, Any]:
         )  # fmt: skip
     if body.choice >= about.sampling.get("n", 1):
         raise invalid("choice", f"the answer has {about.sampling.get('n', 1)} choices, counted from 0")
-    said = records_of(body, about, answers)
+    said = records_of(body, about, lambda ident: answers.get(ident, owners=owners_of(person)))
     if not said:
         raise invalid("rating", "say something: a rating, tags, a text or a preferred answer")
     ident = f"fb-{secrets.token_hex(12)}"
     answers.say([
         Feedback(
             ident if index == 0 else f"{ident}-{index}", about.id, one.kind, about.version, at, about.prompt_hash,
-            about.sampling, body.consent, one.row,
+            about.sampling, body.consent, one.row, person.id,
         )
         for index, one in enumerate(said)
     ])  # fmt: skip
@@ -105,7 +107,7 @@ def take(answers: Answers, body: FeedbackBody, at: datetime) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def records_of(body: FeedbackBody, about: Answer, answers: Answers) -> list[Said]:
+def records_of(body: FeedbackBody, about: Answer, find: Find) -> list[Said]:
     said: list[Said] = []
     if body.rating is not None or body.tags or body.text:
         score = {"up": 1.0, "down": -1.0, None: 0.0}.get(body.rating, body.rating)  # type: ignore[arg-type]
@@ -117,17 +119,17 @@ def records_of(body: FeedbackBody, about: Answer, answers: Answers) -> list[Said
         )
         said.append(Said("rating", asdict(rating) | {"score": float(score)}))
     if body.preferred is not None:
-        said.append(Said("comparison", _comparison(body, body.preferred, about, answers).to_json()))
+        said.append(Said("comparison", _comparison(body, body.preferred, about, find).to_json()))
     return said
 
 
-def _comparison(body: FeedbackBody, preferred: Preferred, about: Answer, answers: Answers) -> Comparison:
+def _comparison(body: FeedbackBody, preferred: Preferred, about: Answer, find: Find) -> Comparison:
     worse = _text_of(about, body.choice, "completion_id")
     prompt = _prompt_of(about)
     if preferred.text is not None:
         better, source = preferred.text, "text"
     else:
-        other = answers.get(preferred.completion_id or about.id)
+        other = find(preferred.completion_id or about.id)
         if other is None:
             raise ApiError(404, f"this server gave no answer {preferred.completion_id!r}", "completion_not_found",
                            "preferred.completion_id")  # fmt: skip

@@ -18,6 +18,7 @@ from chatwright.engine.openapi import described
 from chatwright.engine.protocol import ApiError
 from chatwright.engine.protocol.documents import Deleted
 from chatwright.engine.protocol.errors import invalid, unsupported
+from chatwright.product.identity import owners_of, person_of
 from chatwright.product.stored import Order, StoredList, page_of
 from chatwright.store import Upload, Uploads
 
@@ -55,8 +56,8 @@ def shown(row: Upload) -> dict[str, Any]:
 
 
 def add_files(app: FastAPI, uploads: Uploads) -> None:
-    async def known(ident: str) -> Upload:
-        row = await asyncio.to_thread(uploads.get, ident)
+    async def known(request: Request, ident: str) -> Upload:
+        row = await asyncio.to_thread(uploads.get, ident, owners_of(person_of(request)))
         if row is None:
             raise ApiError(404, f"there is no file {ident[:80]!r}", "not_found", "file_id")
         return row
@@ -77,35 +78,36 @@ def add_files(app: FastAPI, uploads: Uploads) -> None:
             if any(field.startswith("expires_after") for field in form):
                 raise unsupported("expires_after", "is not supported: a file stays until it is deleted")
             name = (file.filename or "file")[-255:].replace("\0", "")
-            row = await asyncio.to_thread(_keep, uploads, file, name, purpose)
+            row = await asyncio.to_thread(_keep, uploads, file, name, purpose, person_of(request).id)
         return shown(row)
 
     @app.get("/v1/files", **described(FilePage))
     async def listed(
-        purpose: str | None = None, after: str | None = None, order: Order = "desc",
+        request: Request, purpose: str | None = None, after: str | None = None, order: Order = "desc",
         limit: Annotated[int, Query(ge=1, le=10_000)] = 10_000,
     ) -> dict[str, Any]:  # fmt: skip
-        rows = await asyncio.to_thread(uploads.all, purpose, newest_first=order == "desc")
+        owners = owners_of(person_of(request))
+        rows = await asyncio.to_thread(uploads.all, purpose, newest_first=order == "desc", owners=owners)
         behind = next((at + 1 for at, row in enumerate(rows) if row.id == after), 0)
         return page_of([shown(row) for row in rows[behind : behind + limit + 1]], limit)
 
     @app.get("/v1/files/{ident}", **described(FileObject))
-    async def retrieved(ident: str) -> dict[str, Any]:
-        return shown(await known(ident))
+    async def retrieved(request: Request, ident: str) -> dict[str, Any]:
+        return shown(await known(request, ident))
 
     @app.get("/v1/files/{ident}/content", **described(None, media="application/octet-stream"))
-    async def content(ident: str) -> FileResponse:
-        row = await known(ident)
+    async def content(request: Request, ident: str) -> FileResponse:
+        row = await known(request, ident)
         return FileResponse(uploads.content(row.id), media_type="application/octet-stream", filename=row.filename)
 
     @app.delete("/v1/files/{ident}", **described(Deleted))
-    async def deleted(ident: str) -> dict[str, Any]:
-        await known(ident)
+    async def deleted(request: Request, ident: str) -> dict[str, Any]:
+        await known(request, ident)
         await asyncio.to_thread(uploads.delete, ident)
         return {"id": ident, "object": "file", "deleted": True}
 
 
-def _keep(uploads: Uploads, file: UploadFile, name: str, purpose: str) -> Upload:
+def _keep(uploads: Uploads, file: UploadFile, name: str, purpose: str, owner: str) -> Upload:
     uploads.folder.mkdir(parents=True, exist_ok=True)
     ident = f"file-{secrets.token_hex(12)}"
     written: Path = uploads.folder / f".{ident}"
@@ -116,7 +118,7 @@ def _keep(uploads: Uploads, file: UploadFile, name: str, purpose: str) -> Upload
                 digest.update(block)
                 size += len(block)
                 out.write(block)
-        row = Upload(ident, name, purpose, size, digest.hexdigest(), datetime.now(UTC))
+        row = Upload(ident, name, purpose, size, digest.hexdigest(), datetime.now(UTC), owner)
         uploads.add(row, written)
     finally:
         written.unlink(missing_ok=True)

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +19,6 @@ from chatwright.engine.http import (
     STREAM_HEADERS,
     BodyLimit,
     Envelope,
-    LoopbackNames,
     install_error_bodies,
     unless_disconnected,
 )
@@ -43,6 +40,8 @@ from chatwright.engine.protocol.documents import (
 )
 from chatwright.engine.protocol.errors import invalid
 from chatwright.errors import InputError
+from chatwright.product.accounts.limits import Meter
+from chatwright.product.accounts.wiring import put_accounts
 from chatwright.product.build import BuildLog, follow
 from chatwright.product.chats.desk import Desk
 from chatwright.product.chats.generation import Ask, Writer
@@ -52,8 +51,7 @@ from chatwright.product.consent.lineage import Lineage
 from chatwright.product.consent.routes import add_consent
 from chatwright.product.feedback import FeedbackAnswer, FeedbackBody, add_feedback
 from chatwright.product.files import LARGEST_FILE, FileObject, FilePage, add_files
-from chatwright.product.identity import Identify, local_only
-from chatwright.product.limits import RequestLimits
+from chatwright.product.identity import person_of, who_of
 from chatwright.product.listening.listener import Listener
 from chatwright.product.listening.routes import add_listening
 from chatwright.product.measures import Counted, Measures, Timed
@@ -67,7 +65,7 @@ from chatwright.product.responses.body import ResponseBody
 from chatwright.product.responses.documents import ResponseObject
 from chatwright.product.responses.routes import Ask as AskWhole
 from chatwright.product.retention import retain
-from chatwright.product.security import REPORT_POLICY, SECURITY_HEADERS, KeyRequired, SameOrigin
+from chatwright.product.security import REPORT_POLICY, SECURITY_HEADERS
 from chatwright.product.serving import SERVING_FILE, ServedModel, Serving, read_serving
 from chatwright.product.stored import (
     CompletionPage,
@@ -105,6 +103,7 @@ class Gateway:
         self.ending = False
         self.supervisor = Supervisor(settings, engine_command)
         self.measures = Measures()
+        self.meter = Meter(settings)
         self._file, self._fixed = workspace / SERVING_FILE, fixed
         self._seen: tuple[int, ...] | None = None
 
@@ -138,11 +137,16 @@ class Gateway:
                     log.warning("%s; what was served before stays", error)
             await asyncio.sleep(SERVING_POLL_SECONDS)
 
-    def model(self, wanted: Any) -> ServedModel:
-        """Raises ApiError(404) where nothing has that id or name."""
-        found = self.serving.find(wanted) if isinstance(wanted, str) else None
+    def offered(self, person: Person | None) -> Serving:
+        """What somebody may use: models that are not out yet only with the right group or role."""
+        return self.serving.seen(early=person is not None and (person.early or person.role in ("operator", "admin")))
+
+    def model(self, wanted: Any, person: Person) -> ServedModel:
+        """Raises ApiError(404) where nothing that the person may use has that id or name."""
+        serving = self.offered(person)
+        found = serving.find(wanted) if isinstance(wanted, str) else None
         if found is None:
-            offered = ", ".join(model.name for model in self.serving.models) or "none yet; a build may be running"
+            offered = ", ".join(model.name for model in serving.models) or "none yet; a build may be running"
             raise ApiError(
                 404, f"there is no model {str(wanted)[:80]!r}; offered: {offered}", "model_not_found", "model"
             )
@@ -153,11 +157,10 @@ class Gateway:
         engine = self.supervisor.engine(model.id)
         return lambda: engine.wait_ready(READY_PATIENCE_SECONDS, lambda: self.ending)
 
-    def open_for(self, wanted: str, person: Person) -> tuple[ServedModel, Ask]:
-        """The model of that name or id ("": the default), and how it is asked; raises ApiError where there is none."""
-        model = self.model(wanted or "default")
+    def asking(self, model: ServedModel, person: Person) -> Ask:
+        """How an answer of a chat is asked for; raises ApiError(429) where the person may have no more at once."""
         engine = self.supervisor.engine(model.id)
-        return model, lambda body: ask("/chat/completions", body, engine, self.wait(model))
+        return self.meter.metered(person, lambda body: ask("/chat/completions", body, engine, self.wait(model)))
 
     async def engine_metrics(self) -> list[str]:
         engines = [self.supervisor.engine(model.id) for model in self.serving.models]
@@ -166,7 +169,7 @@ class Gateway:
     def offers(self, wanted: str, person: Person) -> str | None:
         """The id of the version behind a name, where the person may use it and it can answer at once."""
         try:
-            model, _ = self.open_for(wanted, person)
+            model = self.model(wanted or "default", person)
         except ApiError:
             return None
         return model.id if self.supervisor.engine(model.id).state == "ready" else None
@@ -208,21 +211,21 @@ def create_app(
     traffic = Traffic(gateway.engine_metrics, versions, gateway.measures)
     listener = Listener(store, chosen, gateway.offers, lineage)
     sampling = settings.sampling.model_dump()
-    desk = Desk(store, gateway.open_for, writer, lambda: gateway.ending, listener, sampling)
+    desk = Desk(store, gateway, writer, lambda: gateway.ending, listener, sampling)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         async with gateway.running():
-            beside = [
-                asyncio.create_task(work)
-                for work in (retain(store, chosen), writer.keep(), writer.watch_silent(), traffic.watch())
-            ]
+            retained = retain(store, chosen, settings.session_idle_days)
+            works = (retained, writer.keep(), writer.watch_silent(), traffic.watch())
+            beside = [asyncio.create_task(work) for work in works]
             on_start()
             yield
             for task in beside:
                 task.cancel()
             await writer.close()
             await listener.close()
+        accounts.close()
         store.close()
 
     app = FastAPI(title="Chatwright", lifespan=lifespan, docs_url=None, redoc_url=None)
@@ -230,18 +233,14 @@ def create_app(
     install_error_bodies(app)
     app.add_middleware(IdempotencyKeys, replays=store.replays)
     app.add_middleware(BodyLimit, limit=BODY_LIMIT, larger={"/v1/files": LARGEST_FILE + FORM_ROOM})
-    app.add_middleware(Identify, identifies=local_only(store.people.local(datetime.now(UTC))))
-    app.add_middleware(RequestLimits, per_minute=settings.requests_per_minute)
-    app.add_middleware(KeyRequired, key=os.environ.get(settings.key_env, "") if settings.key_env else "")
-    app.add_middleware(SameOrigin)
-    app.add_middleware(LoopbackNames)
+    accounts = put_accounts(app, store, settings, gateway.meter)
     app.add_middleware(Counted, measures=gateway.measures)
     app.add_middleware(Envelope, headers=SECURITY_HEADERS)
     _add_state(app, gateway)
     _add_api(app, gateway, store, workspace)
     app.include_router(add_chats(desk))
     app.include_router(add_listening(desk, chosen))
-    app.include_router(add_consent(store, store.uploads(workspace / "files"), lineage))
+    app.include_router(add_consent(store, store.uploads(workspace / "files"), lineage, verify=accounts.verify))
     app.include_router(add_operator(store, chosen, traffic))
     _add_build(app, gateway)
     _add_pages(app, static)
@@ -250,9 +249,10 @@ def create_app(
 
 def _add_state(app: FastAPI, gateway: Gateway) -> None:
     @app.get("/healthz", include_in_schema=False)
-    async def healthz() -> dict[str, Any]:
-        states = {model.name: gateway.supervisor.engine(model.id).state for model in gateway.serving.models}
-        default = gateway.serving.default
+    async def healthz(request: Request) -> dict[str, Any]:
+        offered = gateway.offered(who_of(request).person)
+        states = {model.name: gateway.supervisor.engine(model.id).state for model in offered.models}
+        default = offered.default
         return {"status": "ok", "ready": default is not None and states[default.name] == "ready", "models": states}
 
     @app.get("/metrics", include_in_schema=False)
@@ -260,16 +260,17 @@ def _add_state(app: FastAPI, gateway: Gateway) -> None:
         return Response(gateway.measures.text(await gateway.engine_metrics()), media_type=METRICS_TYPE)
 
     @app.get("/v1/models", **described(ModelList))
-    async def models() -> dict[str, Any]:
-        return {"object": "list", "data": [gateway.describe(model) for model in gateway.serving.models]}
+    async def models(request: Request) -> dict[str, Any]:
+        offered = gateway.offered(person_of(request)).models
+        return {"object": "list", "data": [gateway.describe(model) for model in offered]}
 
     @app.get("/v1/models/{ident:path}", **described(Model))
-    async def model(ident: str) -> dict[str, Any]:
-        return gateway.describe(gateway.model(ident))
+    async def model(request: Request, ident: str) -> dict[str, Any]:
+        return gateway.describe(gateway.model(ident, person_of(request)))
 
     @app.delete("/v1/models/{ident:path}", **described(None))
-    async def delete_model(ident: str) -> dict[str, Any]:
-        gateway.model(ident)
+    async def delete_model(request: Request, ident: str) -> dict[str, Any]:
+        gateway.model(ident, person_of(request))
         raise undeletable(ident)
 
     @app.get("/api/starters", include_in_schema=False)
@@ -282,12 +283,13 @@ def _add_api(app: FastAPI, gateway: Gateway, store: Store, workspace: Path) -> N
         body = parse_json(await request.body())
         if "model" not in body:
             raise ApiError(400, "model: field required", "missing_required_parameter", "model")
-        model = gateway.model(body["model"])
+        person = person_of(request)
+        model = gateway.model(body["model"], person)
         keep = body.pop("store", None) if may_store else None
         if keep not in (None, False, True):
             raise invalid("store", "it must be true or false")
         timed = gateway.measures.time(model)
-        tap = Recorder(store.answers, model, body, store=bool(keep), timed=timed)
+        tap = Recorder(store.answers, model, body, store=bool(keep), timed=timed, owner=person.id)
         return await forward(request, path, body, gateway.supervisor.engine(model.id), gateway.wait(model), tap)
 
     @app.post("/v1/chat/completions", **described(ChatCompletion, KeepingChatBody, stream=True))
@@ -302,7 +304,7 @@ def _add_api(app: FastAPI, gateway: Gateway, store: Store, workspace: Path) -> N
     async def embeddings(request: Request) -> Response:
         body = parse_json(await request.body())
         body.pop("stream", None)
-        model = gateway.model(parse_embedding(body).model)
+        model = gateway.model(parse_embedding(body).model, person_of(request))
         engine = gateway.supervisor.engine(model.id)
         answer = await unless_disconnected(request.receive, ask("/embeddings", body, engine, gateway.wait(model)))
         return Response(status_code=499) if answer is None else JSONResponse(json_of(answer))
@@ -311,8 +313,8 @@ def _add_api(app: FastAPI, gateway: Gateway, store: Store, workspace: Path) -> N
     async def moderations() -> None:
         raise ApiError(404, "moderations are not offered: no guard is installed", "not_offered")
 
-    def open_model(wanted: Any) -> tuple[ServedModel, AskWhole, Timed]:
-        model = gateway.model(wanted)
+    def open_model(wanted: Any, person: Person) -> tuple[ServedModel, AskWhole, Timed]:
+        model = gateway.model(wanted, person)
         engine = gateway.supervisor.engine(model.id)
         asking = lambda body: ask("/chat/completions", body, engine, gateway.wait(model))  # noqa: E731
         return model, asking, gateway.measures.time(model)

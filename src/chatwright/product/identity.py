@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 
 from fastapi import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -21,13 +22,21 @@ ROLES = ("user", "labeller", "operator", "admin")
 
 @dataclass(frozen=True, slots=True)
 class Who:
-    """Nobody has no person. `scopes` are those of the key that was sent; None where no key was (everything)."""
+    """Nobody has no person. `scopes` are those of the key that was sent; None where no key was (everything).
+
+    `session` and `key` are the ids of what was sent, `key_limits` those of the key.
+    """
 
     person: Person | None = None
-    groups: frozenset[str] = frozenset()
     scopes: frozenset[str] | None = None
     session: str = ""
     address: str = ""
+    key: str = ""
+    key_limits: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def groups(self) -> frozenset[str]:
+        return frozenset(self.person.groups) if self.person is not None else frozenset()
 
     def is_at_least(self, role: str) -> bool:
         return self.person is not None and ROLES.index(self.person.role) >= ROLES.index(role)
@@ -67,10 +76,27 @@ def person_of(request: Request, role: str = "user") -> Person:
     return who.person
 
 
-def local_only(person: Person) -> Identifies:
-    """An installation without accounts: whoever reaches it is its one person."""
+def owners_of(person: Person) -> tuple[str | None, ...]:
+    """Whose things a person finds: their own; an admin also what nobody owns, from before there were people."""
+    return (person.id, None) if person.role == "admin" else (person.id,)
+
+
+def key_in(name: bytes, value: bytes) -> bytes | None:
+    """The key that a header carries; None where it carries none. What is no bearer token is a wrong key."""
+    if name == b"x-api-key":
+        return value.strip()
+    if name != b"authorization":
+        return None
+    scheme, _, key = value.strip().partition(b" ")
+    return key.strip() if scheme.lower() == b"bearer" else b""
+
+
+def local_only(find: Callable[[], Person]) -> Identifies:
+    """An installation without accounts: whoever reaches it is its one person, with what they last chose."""
+    known = find()
 
     async def identify(scope: Scope) -> Who:
+        person = await asyncio.to_thread(find) if scope["path"].startswith("/api/") else known
         return Who(person, address=str((scope.get("client") or ("",))[0]))
 
     return identify

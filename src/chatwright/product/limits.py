@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -19,51 +19,81 @@ MOST_CLIENTS = 10_000
 @dataclass(slots=True)
 class Bucket:
     left: float
+    most: int
     at: float
 
 
-class RequestLimits:
-    """Refuses what goes over `per_minute` with 429.
+class Buckets:
+    """Buckets by name. One holds `most`, fills again within a minute, and may be taken below empty."""
 
-    A client is an address: a key that nobody has checked proves nothing.
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._buckets: dict[str, Bucket] = {}
+
+    def wait(self, name: str, most: int, amount: float) -> float:
+        """Seconds until `amount` is there."""
+        return max(0.0, amount - self._filled(name, most).left) * 60 / most
+
+    def take(self, name: str, most: int, amount: float) -> float:
+        """What is left then; less than nothing is a debt. A negative amount gives back."""
+        bucket = self._filled(name, most)
+        bucket.left = min(float(most), bucket.left - amount)
+        return bucket.left
+
+    def _filled(self, name: str, most: int) -> Bucket:
+        now = self._clock()
+        if name not in self._buckets and len(self._buckets) >= MOST_CLIENTS:
+            self._buckets = {
+                known: one for known, one in self._buckets.items()
+                if one.left + (now - one.at) * one.most / 60 < one.most
+            }  # fmt: skip
+        bucket = self._buckets.setdefault(name, Bucket(most, most, now))
+        if bucket.most != most:  # the limit was changed: what was used stays used
+            bucket.left, bucket.most = bucket.left + most - bucket.most, most
+        bucket.left = min(float(most), bucket.left + (now - bucket.at) * most / 60)
+        bucket.at = now
+        return bucket
+
+
+def refusal(why: str, wait: float, more: Mapping[str, str] | None = None) -> ApiError:
+    """429, with when to come again."""
+    seconds = max(1, math.ceil(wait))
+    return ApiError(
+        429, f"{why}; try again in {seconds} s", "rate_limit_exceeded",
+        headers={"Retry-After": str(seconds), "retry-after-ms": str(math.ceil(wait * 1000)), **(more or {})},
+    )  # fmt: skip
+
+
+class RequestLimits:
+    """Refuses what goes over `per_minute` to /v1 from one address with 429; 0 refuses nothing.
+
+    It stands in front of whatever looks a credential up: a key that nobody has checked proves nothing.
     """
 
     def __init__(self, app: ASGIApp, per_minute: int, clock: Callable[[], float] = time.monotonic) -> None:
-        self.app, self._most, self._clock = app, per_minute, clock
-        self._buckets: dict[str, Bucket] = {}
+        self.app, self._most = app, per_minute
+        self._buckets = Buckets(clock)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if not self._most or scope["type"] != "http" or not scope["path"].startswith("/v1/"):
             await self.app(scope, receive, send)
             return
-        bucket = self._bucket(str((scope.get("client") or ("",))[0]))
-        wait = (1 - bucket.left) * 60 / self._most
+        client = str((scope.get("client") or ("",))[0])
+        wait = self._buckets.wait(client, self._most, 1)
         if wait > 0:
-            refusal = ApiError(
-                429, f"more than {self._most} requests a minute; try again in {math.ceil(wait)} s",
-                "rate_limit_exceeded",
-                headers={"Retry-After": str(math.ceil(wait)), "retry-after-ms": str(math.ceil(wait * 1000))},
-            )  # fmt: skip
-            await error_response(refusal)(scope, receive, send)
+            error = refusal(f"more than {self._most} requests a minute", wait)
+            await error_response(error)(scope, receive, send)
             return
-        bucket.left -= 1
+        left = self._buckets.take(client, self._most, 1)
         told = [
             (b"x-ratelimit-limit-requests", str(self._most).encode()),
-            (b"x-ratelimit-remaining-requests", str(int(bucket.left)).encode()),
+            (b"x-ratelimit-remaining-requests", str(int(left)).encode()),
         ]
 
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message["headers"], *told]
+                there = {name for name, _ in message["headers"]}
+                message["headers"] = [*message["headers"], *(pair for pair in told if pair[0] not in there)]
             await send(message)
 
         await self.app(scope, receive, with_headers)
-
-    def _bucket(self, client: str) -> Bucket:
-        now = self._clock()
-        if client not in self._buckets and len(self._buckets) >= MOST_CLIENTS:
-            self._buckets = {c: b for c, b in self._buckets.items() if now - b.at < 60}
-        bucket = self._buckets.setdefault(client, Bucket(self._most, now))
-        bucket.left = min(self._most, bucket.left + (now - bucket.at) * self._most / 60)
-        bucket.at = now
-        return bucket

@@ -46,12 +46,12 @@ class Recorder:
     """
 
     def __init__(
-        self, answers: Answers, model: ServedModel, body: dict[str, Any], *, store: bool, timed: Timed,
+        self, answers: Answers, model: ServedModel, body: dict[str, Any], *, store: bool, timed: Timed, owner: str,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:  # fmt: skip
         self._answers, self._model, self._body, self._store = answers, model, body, store
         self._metadata = checked_metadata(body.get("metadata")) if store else {}
-        self._timed, self._clock = timed, clock
+        self._timed, self._owner, self._clock = timed, owner, clock
         self._reader, self._collector = EventReader(), Collector()
         self._entering: asyncio.Future[None] | None = None
 
@@ -88,7 +88,7 @@ class Recorder:
         prompt = self._body.get("messages", self._body.get("prompt"))
         row = Answer(
             ident, str(answer.get("object")), self._model.name, self._model.id, self._clock(), prompt_hash(prompt),
-            sampling_of(self._body), content,
+            sampling_of(self._body), content, self._owner,
         )  # fmt: skip
         await asyncio.to_thread(self._answers.add, row)
 

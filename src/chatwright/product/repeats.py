@@ -22,6 +22,7 @@ KEPT_HEADERS = (b"content-type", b"cache-control", b"x-chatwright-dropped-turns"
 class IdempotencyKeys:
     """Same key and same request: the stored answer. Same key and another request: 409. Still being answered: 409.
 
+    Keys are each person's own.
     Answers that a client may try again (429, 5xx) and those cut off are not kept.
     """
 
@@ -35,18 +36,16 @@ class IdempotencyKeys:
             await self.app(scope, receive, send)
             return
         try:
-            await self._once(given, headers, scope, receive, send)
+            await self._once(given, scope, receive, send)
         except ApiError as error:
             await error_response(error)(scope, receive, send)
 
-    async def _once(
-        self, given: bytes, headers: dict[bytes, bytes], scope: Scope, receive: Receive, send: Send
-    ) -> None:
+    async def _once(self, given: bytes, scope: Scope, receive: Receive, send: Send) -> None:
         if not 0 < len(given) <= LONGEST_KEY:
             raise ApiError(400, f"an idempotency key has 1 to {LONGEST_KEY} characters", "invalid_value")
         body = await _read(receive)
-        who = headers.get(b"authorization", b"")
-        key = hashlib.sha256(b"\0".join((who, given))).hexdigest()
+        person = scope["state"]["who"].person
+        key = hashlib.sha256(b"\0".join(((person.id if person else "").encode(), given))).hexdigest()
         asked = hashlib.sha256(b"\0".join((scope["path"].encode(), body))).hexdigest()
         known = await asyncio.to_thread(self._replays.claim, key, asked, datetime.now(UTC))
         if known is None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
+import os
+import re
 import signal
 import socket
 import subprocess
@@ -27,6 +30,7 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 DRAIN_SECONDS = 10
 STOP_SECONDS = 20
 LOG_FILE = "gateway.log"
+ISSUER = re.compile(r"https://[^@?#\s]+|http://(localhost|127\.0\.0\.1|\[::1\])(:\d+)?(/[^@?#\s]*)?")
 
 
 class _Server(uvicorn.Server):
@@ -41,11 +45,12 @@ class _Server(uvicorn.Server):
         super().handle_exit(sig, frame)
 
 
-def bind(host: str, port: int) -> socket.socket:
-    """A listening socket; raises ChatwrightError where the port is taken."""
-    if host not in LOOPBACK:
+def bind(host: str, port: int, *, others: bool = False) -> socket.socket:
+    """A listening socket, for other machines only with `others`; raises ChatwrightError where the port is taken."""
+    if host not in LOOPBACK and not others:
         raise ConfigError(
-            f"the host {host} would open this server to other machines, and it has no accounts; use --host 127.0.0.1"
+            f"the host {host} would open this server to other machines, and it has no accounts; use --host 127.0.0.1, "
+            "or --accounts people"
         )
     listener = listening_socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -54,10 +59,37 @@ def bind(host: str, port: int) -> socket.socket:
         listener.listen(512)
     except OSError as error:
         listener.close()
+        if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
+            raise ConfigError(f"the host {host} is no address of this machine") from None
         if isinstance(error, PermissionError):
             raise ChatwrightError(f"port {port} needs special rights; use --port with a number above 1023") from None
         raise ChatwrightError(f"port {port} is taken by another program; stop it or use --port") from None
     return listener
+
+
+def check_address(settings: ServeConfig) -> None:
+    """Raises ConfigError where people could not come in, or come in without an account."""
+    if settings.accounts == "local":
+        return
+    if settings.public_url and not re.fullmatch(r"https?://[^/@?#\s]+/?", settings.public_url):
+        raise ConfigError(f"serve.public_url: {settings.public_url!r} is no address; write https://chat.example.org")
+    if settings.host not in LOOPBACK and not settings.public_url:
+        raise ConfigError(
+            "people come from other machines by a name: set serve.public_url, as in --set serve.public_url=https://..."
+        )
+    if settings.key_env:
+        raise ConfigError("serve.key_env is for local accounts; with accounts, people make their own keys")
+    if settings.oidc_issuer:
+        check_issuer(settings)
+
+
+def check_issuer(settings: ServeConfig) -> None:
+    if not ISSUER.fullmatch(settings.oidc_issuer):
+        raise ConfigError(f"serve.oidc_issuer: {settings.oidc_issuer!r} is no https address")
+    if not settings.oidc_client_id:
+        raise ConfigError("serve.oidc_client_id: name what the provider calls this installation")
+    if settings.oidc_secret_env and not os.environ.get(settings.oidc_secret_env):
+        raise ConfigError(f"serve.oidc_secret_env: the environment variable {settings.oidc_secret_env} is not set")
 
 
 def url_of(listener: socket.socket) -> str:
@@ -85,12 +117,17 @@ def serve(
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     keep_log_quiet()
     fixed = from_folders(models, key_env) if models is not None else None
-    listener = bind(settings.host, settings.port)
+    check_address(settings)
+    listener = bind(settings.host, settings.port, others=settings.accounts == "people")
     url = url_of(listener)
 
     def ready() -> None:
+        first = app.state.accounts.first_link()
+        link = f"{settings.public_url.rstrip('/') or url}/#/setup/{first}" if first else ""
         if announce:
-            print(json.dumps({"url": url}), flush=True)
+            print(json.dumps({"url": url} | ({"setup": link} if link else {})), flush=True)
+        elif link:  # to the terminal only: whoever reads a log must not become admin
+            print(f"make the first account, once and within a day, at {link}", file=sys.stderr, flush=True)
         if on_ready is not None:
             on_ready(url)
         if open_browser:
@@ -98,8 +135,9 @@ def serve(
 
     app = create_app(settings, workspace, models=fixed, engine_command=engine_command, on_start=ready)
     config = uvicorn.Config(
-        app, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=DRAIN_SECONDS
-    )
+        app, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=DRAIN_SECONDS,
+        proxy_headers=bool(settings.proxy), forwarded_allow_ips=settings.proxy or None,
+    )  # fmt: skip
     try:
         _Server(config, app.state.gateway).run(sockets=[listener])
     except KeyboardInterrupt:

@@ -3,7 +3,8 @@
 `serving.json`: {"models": [{"id", "name", "path", "role", "default": bool}], "starters": [str]}. A path is
 absolute or relative to the file; a row with "url" (and "key_env", "model")
 instead is an upstream elsewhere; "adapters" of a row ([{"name", "path", "role"}], LoRA folders of the peft library) are
-served by its engine as models of their own. The names (base, sft, ppo, dpo, assistant) are aliases in the API.
+served by its engine as models of their own; "early" hides a row from people in no group that sees it. The names
+(base, sft, ppo, dpo, assistant) are aliases in the API.
 """
 
 from __future__ import annotations
@@ -49,6 +50,8 @@ class ServedModel:
     """Names and folders of the LoRA adapters that its engine loads; each is served as a model of that name too."""
     adapter_of: str = ""
     """The id of the model whose engine answers, where this is one of its adapters."""
+    early: bool = False
+    """Not out yet: only for operators, and for people in a group that sees models early."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +60,10 @@ class Serving:
 
     models: tuple[ServedModel, ...] = ()
     starters: tuple[str, ...] = ()
+
+    def seen(self, *, early: bool) -> Serving:
+        """What somebody is offered, who sees models early or does not."""
+        return self if early else replace(self, models=tuple(model for model in self.models if not model.early))
 
     def find(self, wanted: str) -> ServedModel | None:
         """By id or by name; "assistant" and "default" stand for the default where no model has that name."""
@@ -97,7 +104,8 @@ def _rows(folder: Path, row: dict[str, Any]) -> list[ServedModel]:
                     source=model.source, parameters=model.parameters, adapter_of=model.id)
         for one in row.get("adapters") or ()
     ]  # fmt: skip
-    return [replace(model, adapters=tuple((one.name, one.path) for one in adapters if one.path)), *adapters]
+    model = replace(model, adapters=tuple((one.name, one.path) for one in adapters if one.path))
+    return [replace(one, early=bool(row.get("early"))) for one in (model, *adapters)]
 
 
 def _row(folder: Path, row: dict[str, Any]) -> ServedModel:

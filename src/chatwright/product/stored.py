@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from chatwright.engine.openapi import described
 from chatwright.engine.protocol import ApiError, ChatBody, parse_json
 from chatwright.engine.protocol.documents import ChatCompletion, Deleted, ToolCall
+from chatwright.product.identity import owners_of, person_of
 from chatwright.product.recording import checked_metadata
 from chatwright.store import Answer, Answers
 
@@ -77,8 +78,9 @@ def shown(row: Answer) -> dict[str, Any]:
 
 
 def add_stored(app: FastAPI, answers: Answers) -> None:
-    async def stored(ident: str) -> Answer:
-        row = await asyncio.to_thread(answers.get, ident, CHAT, stored=True)
+    async def stored(request: Request, ident: str) -> Answer:
+        owners = owners_of(person_of(request))
+        row = await asyncio.to_thread(answers.get, ident, CHAT, stored=True, owners=owners)
         if row is None:
             raise ApiError(404, f"there is no stored completion {ident[:120]!r}", "not_found", "completion_id")
         return row
@@ -97,17 +99,20 @@ def add_stored(app: FastAPI, answers: Answers) -> None:
             return named and all(metadata.get(key) == value for key, value in wanted.items())
 
         rows = await asyncio.to_thread(
-            answers.find, CHAT, wanted=fits, after=after, limit=limit + 1, newest_first=order == "desc"
-        )
+            answers.find, CHAT, wanted=fits, after=after, limit=limit + 1, newest_first=order == "desc",
+            owners=owners_of(person_of(request)),
+        )  # fmt: skip
         return page_of([shown(row) for row in rows], limit)
 
     @app.get("/v1/chat/completions/{ident}", **described(StoredCompletion))
-    async def retrieved(ident: str) -> dict[str, Any]:
-        return shown(await stored(ident))
+    async def retrieved(request: Request, ident: str) -> dict[str, Any]:
+        return shown(await stored(request, ident))
 
     @app.get("/v1/chat/completions/{ident}/messages", **described(MessagePage))
-    async def messages(ident: str, after: str | None = None, limit: Limit = 20, order: Order = "asc") -> dict[str, Any]:
-        content = (await stored(ident)).content
+    async def messages(
+        request: Request, ident: str, after: str | None = None, limit: Limit = 20, order: Order = "asc"
+    ) -> dict[str, Any]:
+        content = (await stored(request, ident)).content
         assert content is not None
         asked = content["request"].get("messages") or []
         rows = [{"id": f"{ident}-{index}", "name": None, **turn} for index, turn in enumerate(asked)]
@@ -120,14 +125,14 @@ def add_stored(app: FastAPI, answers: Answers) -> None:
         body = parse_json(await request.body())
         if "metadata" not in body:
             raise ApiError(400, "metadata: field required", "missing_required_parameter", "metadata")
-        row = await stored(ident)
+        row = await stored(request, ident)
         assert row.content is not None
         content = row.content | {"metadata": checked_metadata(body["metadata"])}
         await asyncio.to_thread(answers.change, ident, content)
-        return shown(await stored(ident))
+        return shown(await stored(request, ident))
 
     @app.delete("/v1/chat/completions/{ident}", **described(Deleted))
-    async def deleted(ident: str) -> dict[str, Any]:
-        await stored(ident)
+    async def deleted(request: Request, ident: str) -> dict[str, Any]:
+        await stored(request, ident)
         await asyncio.to_thread(answers.change, ident, None)
         return {"id": ident, "object": "chat.completion.deleted", "deleted": True}

@@ -7,7 +7,7 @@ aiohttp and not httpx, which the rest of Chatwright asks with: reading a token o
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -42,12 +42,20 @@ class Reply:
 
     def __init__(self, response: aiohttp.ClientResponse) -> None:
         self._response, self._body = response, b""
+        self._hears: Callable[[bytes], None] = lambda _: None
+        self._ended: Callable[[], None] = lambda: None
         self.status_code, self.headers = response.status, response.headers
+
+    def overheard(self, hears: Callable[[bytes], None], ended: Callable[[], None]) -> Reply:
+        """The same, but tells `hears` of every piece of the body, and `ended` when it is let go."""
+        self._hears, self._ended = hears, ended
+        return self
 
     async def aiter_bytes(self) -> AsyncIterator[bytes]:
         """The body as it comes; raises UpstreamError where it breaks off."""
         with _explained():
             async for block in self._response.content.iter_any():
+                self._hears(block)
                 yield block
 
     async def aread(self) -> bytes:
@@ -67,6 +75,8 @@ class Reply:
     async def aclose(self) -> None:
         """Lets go; an answer that was not read to its end is broken off, which ends the work on it."""
         self._response.close()
+        ended, self._ended = self._ended, lambda: None
+        ended()
 
 
 class Client:

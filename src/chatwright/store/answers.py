@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Row, and_, delete, exists, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, Row, and_, delete, exists, or_, select, true, tuple_, update
 from sqlalchemy.engine import Engine
 
 from chatwright.store.engine import transaction
@@ -16,6 +16,8 @@ from chatwright.store.tables import completions, feedback
 
 PAGE = 200
 """Rows read at once while a list is filtered."""
+
+Owners = Sequence[str | None]
 
 BATCH = 5_000
 """Rows deleted at once."""
@@ -65,9 +67,11 @@ class Answers:
         with transaction(self._engine, writes=True) as connection:
             connection.execute(completions.insert().values(row))
 
-    def get(self, ident: str, kind: str | None = None, *, stored: bool = False) -> Answer | None:
-        """By id; with `kind` only of that kind, with `stored` only where its content is kept."""
-        query = select(completions).where(completions.c.id == ident)
+    def get(
+        self, ident: str, kind: str | None = None, *, stored: bool = False, owners: Owners | None = None
+    ) -> Answer | None:
+        """By id; with `kind` only of that kind, with `stored` only where its content is kept, with `owners` theirs."""
+        query = select(completions).where(completions.c.id == ident, owned(completions.c.owner, owners))
         if kind is not None:
             query = query.where(completions.c.kind == kind)
         if stored:
@@ -77,13 +81,22 @@ class Answers:
         return None if row is None else _answer(row)
 
     def find(
-        self, kind: str, *, wanted: Callable[[Answer], bool], after: str | None, limit: int, newest_first: bool
+        self,
+        kind: str,
+        *,
+        wanted: Callable[[Answer], bool],
+        after: str | None,
+        limit: int,
+        newest_first: bool,
+        owners: Owners | None = None,
     ) -> list[Answer]:
         """Stored answers of one kind that are `wanted`, in order of time, from behind the id `after`."""
         order = [completions.c.created, completions.c.id]
-        where = [completions.c.kind == kind, completions.c.content.is_not(None)]
+        where = [
+            completions.c.kind == kind, completions.c.content.is_not(None), owned(completions.c.owner, owners),
+        ]  # fmt: skip
         found: list[Answer] = []
-        last = self.get(after, kind) if after is not None else None
+        last = self.get(after, kind, owners=owners) if after is not None else None
         if after is not None and last is None:
             return []
         while len(found) < limit:
@@ -155,6 +168,14 @@ class Answers:
                 )
                 for r in connection.execute(query)
             ]  # fmt: skip
+
+
+def owned(column: ColumnElement[Any], owners: Owners | None) -> ColumnElement[bool]:
+    """Whether a row is theirs; without `owners` every row is. None among them stands for rows that nobody owns."""
+    if owners is None:
+        return true()
+    named = column.in_([owner for owner in owners if owner is not None])
+    return or_(named, column.is_(None)) if None in owners else named
 
 
 def _answer(row: Row[Any]) -> Answer:

@@ -12,17 +12,24 @@ from sqlalchemy.engine import Engine
 
 from chatwright.errors import InputError
 from chatwright.store.answers import Answers
+from chatwright.store.attempts import Attempts
+from chatwright.store.audit import Audit
 from chatwright.store.belongings import Belongings
 from chatwright.store.chats import Chats
+from chatwright.store.choices import Choices
 from chatwright.store.consents import Consents
 from chatwright.store.engine import connect, insert_for, migrate, transaction
 from chatwright.store.exports import Exports
+from chatwright.store.groups import Groups
+from chatwright.store.invitations import Invitations
+from chatwright.store.keys import Keys
 from chatwright.store.listening import Listening
 from chatwright.store.memories import Memories
 from chatwright.store.operator import Operators
 from chatwright.store.people import People
 from chatwright.store.replays import Replays
 from chatwright.store.review import Review
+from chatwright.store.sessions import Sessions
 from chatwright.store.staff import Staff
 from chatwright.store.tables import alias_changes, aliases, artefacts, parents
 from chatwright.store.uploads import Uploads
@@ -79,6 +86,9 @@ class Store:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self.answers, self.replays, self.people = Answers(engine), Replays(engine), People(engine)
+        self.sessions, self.invitations, self.keys = Sessions(engine), Invitations(engine), Keys(engine)
+        self.groups, self.attempts = Groups(engine), Attempts(engine)
+        self.audit, self.choices = Audit(engine), Choices(engine)
         self.chats, self.memories = Chats(engine), Memories(engine)
         self.listening, self.consents, self.operators = Listening(engine), Consents(engine), Operators(engine)
         self.exports, self.belongings = Exports(engine), Belongings(engine)

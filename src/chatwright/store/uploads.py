@@ -9,6 +9,7 @@ from pathlib import Path
 from sqlalchemy import delete, select
 from sqlalchemy.engine import Engine
 
+from chatwright.store.answers import Owners, owned
 from chatwright.store.engine import transaction
 from chatwright.store.tables import uploads
 
@@ -39,14 +40,19 @@ class Uploads:
         with transaction(self._engine, writes=True) as connection:
             connection.execute(uploads.insert().values(asdict(upload)))
 
-    def get(self, ident: str) -> Upload | None:
+    def get(self, ident: str, owners: Owners | None = None) -> Upload | None:
+        """With `owners` only what is theirs."""
+        query = select(uploads).where(uploads.c.id == ident, owned(uploads.c.owner, owners))
         with transaction(self._engine, writes=False) as connection:
-            row = connection.execute(select(uploads).where(uploads.c.id == ident)).one_or_none()
+            row = connection.execute(query).one_or_none()
         return None if row is None else Upload(*row)
 
-    def all(self, purpose: str | None = None, *, newest_first: bool = True) -> list[Upload]:
+    def all(
+        self, purpose: str | None = None, *, newest_first: bool = True, owners: Owners | None = None
+    ) -> list[Upload]:
         order = (uploads.c.created, uploads.c.id)
         query = select(uploads).order_by(*(column.desc() if newest_first else column for column in order))
+        query = query.where(owned(uploads.c.owner, owners))
         if purpose is not None:
             query = query.where(uploads.c.purpose == purpose)
         with transaction(self._engine, writes=False) as connection:

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Protocol
 
 from chatwright.engine.protocol import ApiError
 from chatwright.engine.protocol.errors import invalid
@@ -27,11 +27,16 @@ from chatwright.store.chats import OPEN, Chat, ChatMessage, branch
 from chatwright.store.listening import PLAIN
 
 TEMPORARY_HOURS = 24
+DEFAULT = "default"
 MOST_MESSAGES = 20_000
 """Messages in one chat."""
 
-Opens = Callable[[str, Person], tuple[ServedModel, Ask]]
-"""A model by name or id ("": the default), and how it is asked; raises ApiError where the person has none such."""
+
+class Models(Protocol):
+    """What may be asked; `model` raises ApiError where the person has none such, `asking` where they ask too much."""
+
+    def model(self, wanted: str, person: Person) -> ServedModel: ...
+    def asking(self, model: ServedModel, person: Person) -> Ask: ...
 
 
 Writing = tuple[ChatMessage, dict[str, Any], Ask]
@@ -59,12 +64,12 @@ class Desk:
     """The chats of one gateway."""
 
     def __init__(
-        self, store: Store, opens: Opens, writer: Writer, ending: Callable[[], bool], listener: Listener,
+        self, store: Store, models: Models, writer: Writer, ending: Callable[[], bool], listener: Listener,
         sampling: Mapping[str, Any] = MappingProxyType({}),
     ) -> None:  # fmt: skip
         """`sampling` is how the engines of this gateway draw where nobody says otherwise."""
         self.store, self.writer, self.ending, self.listener = store, writer, ending, listener
-        self._opens, self._sampling = opens, dict(sampling)
+        self._models, self._sampling = models, dict(sampling)
 
     # Finding. Somebody else's is not there.
 
@@ -120,11 +125,11 @@ class Desk:
             raise ApiError(404, f"there is no message {turn.parent!r} in this chat", "message_not_found", "parent")
         if parent is not None and parent.role != "assistant":
             raise invalid("parent", "a question follows an answer")
-        models = [self._opens(name, person) for name in turn.models or [turn.model or chat.model]]
-        one = models[0][0].id if len(models) == 1 else None
+        models = [self._models.model(name or DEFAULT, person) for name in turn.models or [turn.model or chat.model]]
+        one = models[0].id if len(models) == 1 else None
         drawn = self.listener.pair(choices, person, chat, turn.id, one) if one else None
         if drawn is not None:
-            models = [self._opens(name, person) for name in (drawn.left, drawn.right)]
+            models = [self._models.model(name, person) for name in (drawn.left, drawn.right)]
         user = ChatMessage(
             f"m-{secrets.token_hex(12)}", chat.id, turn.parent, turn.id, "user", turn.text, datetime.now(UTC),
             attachments=[one.model_dump() for one in turn.attachments],
@@ -144,8 +149,8 @@ class Desk:
         if rest and hidden:
             raise ApiError(409, "say first which of the two answers is better", "comparison_open")
         known = "" if hidden else old.version
-        model = self._opens((old.version if rest else turn.model) or chat.model or known, person)
-        if rest and (not old.content or model[0].url):
+        model = self._models.model((old.version if rest else turn.model) or chat.model or known or DEFAULT, person)
+        if rest and (not old.content or model.url):
             raise ApiError(409, "this answer cannot be continued; ask for another one", "not_continuable")
         beginning = old.content if rest else ""
         return self._enter(person, chat, tree, None, old.parent, turn.id, [model], {}, beginning)
@@ -160,7 +165,7 @@ class Desk:
 
     def _enter(
         self, person: Person, chat: Chat, tree: list[ChatMessage], user: ChatMessage | None, leaf: str | None,
-        turn: str, models: Sequence[tuple[ServedModel, Ask]], changes: Mapping[str, Any], beginning: str = "",
+        turn: str, models: Sequence[ServedModel], changes: Mapping[str, Any], beginning: str = "",
         drawn: Pair | None = None,
     ) -> Begun:  # fmt: skip
         """Enters a turn behind `leaf`; without writings where it was entered before."""
@@ -174,15 +179,16 @@ class Desk:
                 model=model.name, version=model.id, sampling={} if model.url else self._sampling,
                 prompt_hash=digest, host=self.writer.host, beat=now,
             )
-            for model, _ in models
+            for model in models
         ]  # fmt: skip
         changes = {**changes, "leaf": answers[0].id}
+        asks = [self._models.asking(model, person) for model in models]
         entered = self.listener.enters(person, drawn)
         made, new = self.store.chats.add(chat, [*([user] if user else []), *answers], changes, entered)
         chat = replace(chat, changed=now, **changes) if new else self.chat(chat.id, person)
         answers = [one for one in made if one.role == "assistant"]
         body = body_of(prompt, beginning)
-        writings = [(message, body, ask) for message, (_, ask) in zip(answers, models, strict=True)] if new else []
+        writings = [(message, body, ask) for message, ask in zip(answers, asks, strict=True)] if new else []
         asked = next((one for one in made if one.role == "user"), None)
         return Begun(chat, asked, answers, tree, writings, drawn is not None)
 

@@ -18,6 +18,7 @@ from chatwright.engine.openapi import described
 from chatwright.engine.protocol import ApiError, parse_json
 from chatwright.engine.protocol.documents import Deleted
 from chatwright.product.frames import EventReader
+from chatwright.product.identity import owners_of, person_of
 from chatwright.product.measures import Timed
 from chatwright.product.proxy import LOST, json_of, passed_on
 from chatwright.product.recording import checked_metadata, prompt_hash, sampling_of
@@ -27,12 +28,12 @@ from chatwright.product.responses.documents import ResponseObject
 from chatwright.product.serving import ServedModel
 from chatwright.product.stored import Order, StoredList, page_of
 from chatwright.product.upstream import Reply, UpstreamError
-from chatwright.store import Answer, Answers
+from chatwright.store import Answer, Answers, Person
 
 KIND = "response"
 Ask = Callable[[dict[str, Any]], Coroutine[Any, Any, Reply]]
-Open = Callable[[Any], tuple[ServedModel, Ask, Timed]]
-"""From the name of a model: the model, how a chat completion is asked of it, and the clock of this request."""
+Open = Callable[[Any, Person], tuple[ServedModel, Ask, Timed]]
+"""From a model's name and who asks: the model, how a chat completion is asked of it, the clock of this request."""
 
 
 class _Asked:
@@ -40,10 +41,10 @@ class _Asked:
 
     def __init__(
         self, answers: Answers, parsed: ResponseBody, raw: dict[str, Any], model: ServedModel, turns: list[Any],
-        timed: Timed,
+        timed: Timed, owner: str,
     ) -> None:  # fmt: skip
         self.answers, self.parsed, self.raw, self.model, self.turns = answers, parsed, raw, model, turns
-        self.timed = timed
+        self.timed, self.owner = timed, owner
         self.created = datetime.now(UTC)
         self.writer = Writer(opening(parsed, new_id("resp"), int(time.time())))
 
@@ -56,7 +57,7 @@ class _Asked:
                        "input": self.raw["input"], "said": self.writer.said}  # fmt: skip
         row = Answer(
             response["id"], KIND, self.model.name, self.model.id, self.created, prompt_hash(self.turns),
-            sampling_of(self.raw), content,
+            sampling_of(self.raw), content, self.owner,
         )  # fmt: skip
         await asyncio.to_thread(self.answers.add, row)
         self.timed.done()
@@ -110,8 +111,9 @@ class _EventStream(StreamingResponse):
 
 
 def add_responses(app: FastAPI, answers: Answers, open_model: Open) -> None:
-    async def stored(ident: str, param: str = "response_id") -> dict[str, Any]:
-        row = await asyncio.to_thread(answers.get, ident, KIND, stored=True)
+    async def stored(request: Request, ident: str, param: str = "response_id") -> dict[str, Any]:
+        owners = owners_of(person_of(request))
+        row = await asyncio.to_thread(answers.get, ident, KIND, stored=True, owners=owners)
         if row is None or row.content is None:
             raise ApiError(404, f"there is no stored response {ident[:120]!r}", "not_found", param)
         return row.content
@@ -121,11 +123,12 @@ def add_responses(app: FastAPI, answers: Answers, open_model: Open) -> None:
         raw = parse_json(await request.body())
         parsed = parse_response(raw)
         checked_metadata(parsed.metadata)
-        model, ask, timed = open_model(parsed.model)
+        person = person_of(request)
+        model, ask, timed = open_model(parsed.model, person)
         before = parsed.previous_response_id
-        history = (await stored(before, "previous_response_id"))["next"] if before else []
+        history = (await stored(request, before, "previous_response_id"))["next"] if before else []
         body, turns = chat_body(parsed, history)
-        asked = _Asked(answers, parsed, raw, model, turns, timed)
+        asked = _Asked(answers, parsed, raw, model, turns, timed, person.id)
         if parsed.stream:
             options = {"stream": True, "stream_options": {"include_usage": True}}
             return _EventStream(asked, await ask(body | options))
@@ -140,13 +143,14 @@ def add_responses(app: FastAPI, answers: Answers, open_model: Open) -> None:
 
     @app.get("/v1/responses/{ident}", **described(ResponseObject, stream=True))
     async def retrieve(
-        ident: str, stream: bool = False, starting_after: int | None = None, include_obfuscation: bool = False
-    ) -> Response:
+        request: Request, ident: str, stream: bool = False, starting_after: int | None = None,
+        include_obfuscation: bool = False,
+    ) -> Response:  # fmt: skip
         if starting_after is not None:  # the first stream's events were cut elsewhere, so their numbers say nothing
             raise ApiError(
                 400, "a response is told again from its beginning", "unsupported_parameter", "starting_after"
             )
-        answer = (await stored(ident))["answer"]
+        answer = (await stored(request, ident))["answer"]
         if not stream:
             return JSONResponse(answer)
         frames = (framed(event) for event in told_again(answer))
@@ -154,9 +158,10 @@ def add_responses(app: FastAPI, answers: Answers, open_model: Open) -> None:
 
     @app.get("/v1/responses/{ident}/input_items", **described(StoredList))
     async def input_items(
-        ident: str, after: str | None = None, order: Order = "desc", limit: Annotated[int, Query(ge=1, le=100)] = 20
-    ) -> dict[str, Any]:
-        given = (await stored(ident))["input"]
+        request: Request, ident: str, after: str | None = None, order: Order = "desc",
+        limit: Annotated[int, Query(ge=1, le=100)] = 20,
+    ) -> dict[str, Any]:  # fmt: skip
+        given = (await stored(request, ident))["input"]
         items = (
             [{"role": "user", "content": [{"type": "input_text", "text": given}]}] if isinstance(given, str) else given
         )
@@ -166,7 +171,7 @@ def add_responses(app: FastAPI, answers: Answers, open_model: Open) -> None:
         return page_of(rows[behind:], limit)
 
     @app.delete("/v1/responses/{ident}", **described(Deleted))
-    async def delete(ident: str) -> dict[str, Any]:
-        await stored(ident)
+    async def delete(request: Request, ident: str) -> dict[str, Any]:
+        await stored(request, ident)
         await asyncio.to_thread(answers.change, ident, None)
         return {"id": ident, "object": "response", "deleted": True}

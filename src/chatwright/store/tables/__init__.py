@@ -15,6 +15,7 @@ from chatwright.store.tables.listening import (
     withdrawals,
 )
 from chatwright.store.tables.people import (
+    attempts,
     audit,
     choices,
     groups,
@@ -26,7 +27,8 @@ from chatwright.store.tables.people import (
 )
 
 __all__ = [
-    "alias_changes", "aliases", "artefacts", "audit", "chats", "choices", "comparisons", "completions", "consents",
-    "exported", "exports", "feedback", "flags", "groups", "invitations", "keys", "memberships", "memories", "messages",
-    "metadata", "parents", "people", "ratings", "replays", "sessions", "shares", "signals", "uploads", "withdrawals",
+    "alias_changes", "aliases", "artefacts", "attempts", "audit", "chats", "choices", "comparisons", "completions",
+    "consents", "exported", "exports", "feedback", "flags", "groups", "invitations", "keys", "memberships",
+    "memories", "messages", "metadata", "parents", "people", "ratings", "replays", "sessions", "shares", "signals",
+    "uploads", "withdrawals",
 ]  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Boolean, Column, ForeignKey, Index, Integer, String, Table, Text
+from sqlalchemy import Boolean, Column, Float, ForeignKey, Index, Integer, String, Table, Text
 
 from chatwright.store.tables.base import UtcTime, metadata
 
@@ -82,7 +82,17 @@ keys = Table(
     Column("expires", UtcTime),
     Column("used", UtcTime),
     Column("revoked", UtcTime),
+    Column("limits", Text, nullable=False),
     Index(None, "person"),
+)
+
+# Attempts to sign in: how many are `left` of a bucket that fills up again. `name` is a hash of an account or address.
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("left", Float, nullable=False),
+    Column("at", UtcTime, nullable=False),
 )
 
 # Every change somebody made to somebody else's things, or to how this installation runs. Never updated, never deleted.

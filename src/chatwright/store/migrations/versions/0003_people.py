@@ -83,10 +83,18 @@ def upgrade() -> None:
         sa.Column("expires", moment),
         sa.Column("used", moment),
         sa.Column("revoked", moment),
+        sa.Column("limits", sa.Text, nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_keys"),
         sa.ForeignKeyConstraint(["person"], ["people.id"], name="fk_keys_person", ondelete="CASCADE"),
     )
     op.create_index("ix_keys_person", "keys", ["person"])
+    op.create_table(
+        "attempts",
+        sa.Column("name", sa.String(64), nullable=False),
+        sa.Column("left", sa.Float, nullable=False),
+        sa.Column("at", moment, nullable=False),
+        sa.PrimaryKeyConstraint("name", name="pk_attempts"),
+    )
     op.create_table(
         "audit",
         sa.Column("id", sa.Integer, autoincrement=True, nullable=False),
@@ -114,5 +122,5 @@ def upgrade() -> None:
 def downgrade() -> None:
     for table in OWNED:
         op.drop_column(table, "owner")
-    for table in ("choices", "audit", "keys", "memberships", "groups", "invitations", "sessions", "people"):
+    for table in ("choices", "audit", "attempts", "keys", "memberships", "groups", "invitations", "sessions", "people"):
         op.drop_table(table)

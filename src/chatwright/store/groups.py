@@ -1,0 +1,114 @@
+"""Groups of people: a tier with limits of its own, or those who see new models early."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Row, delete, select
+from sqlalchemy.engine import Connection, Engine
+
+from chatwright.errors import InputError
+from chatwright.store.audit import Note, enter
+from chatwright.store.engine import insert_for, transaction
+from chatwright.store.tables import groups, memberships
+
+LIMITS = ("requests_per_minute", "tokens_per_minute", "streams")
+"""What a group's limits may name. 0 means: as many as they like."""
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """`limits` names some of `LIMITS`; `early` opens models that are not out yet."""
+
+    name: str
+    created: datetime
+    about: str = ""
+    early: bool = False
+    limits: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What somebody's groups come to."""
+
+    groups: tuple[str, ...] = ()
+    early: bool = False
+    limits: dict[str, int] = field(default_factory=dict)
+
+
+class Groups:
+    """The tables of groups and of who is in them."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def all(self) -> list[Group]:
+        with transaction(self._engine, writes=False) as connection:
+            return [_group(row) for row in connection.execute(select(groups).order_by(groups.c.name))]
+
+    def get(self, name: str) -> Group | None:
+        with transaction(self._engine, writes=False) as connection:
+            row = connection.execute(select(groups).where(groups.c.name == name)).one_or_none()
+        return None if row is None else _group(row)
+
+    def put(self, group: Group, note: Note | None = None) -> None:
+        """Makes a group, or changes all of it but its time."""
+        if unknown := set(group.limits) - set(LIMITS):
+            raise InputError(f"limits: {min(unknown)!r} is none; there are {', '.join(LIMITS)}")
+        row = {
+            "name": group.name, "about": group.about, "early": group.early, "limits": json.dumps(group.limits),
+            "created": group.created,
+        }  # fmt: skip
+        changed = {key: row[key] for key in ("about", "early", "limits")}
+        with transaction(self._engine, writes=True) as connection:
+            insert = insert_for(connection, groups, row)
+            connection.execute(insert.on_conflict_do_update(index_elements=["name"], set_=changed))
+            enter(connection, note)
+
+    def delete(self, name: str, note: Note | None = None) -> bool:
+        """False where there is no such group. Who was in it is not any more."""
+        with transaction(self._engine, writes=True) as connection:
+            gone = connection.execute(delete(groups).where(groups.c.name == name)).rowcount > 0
+            enter(connection, note if gone else None)
+        return gone
+
+    def people(self, name: str) -> list[str]:
+        """The ids of those in a group."""
+        query = select(memberships.c.person).where(memberships.c.group == name).order_by(memberships.c.person)
+        with transaction(self._engine, writes=False) as connection:
+            return list(connection.execute(query).scalars())
+
+
+def standing(connection: Connection, person: str) -> Standing:
+    """Where several groups set a limit, the most generous counts."""
+    query = select(groups).join(memberships, memberships.c.group == groups.c.name)
+    rows = connection.execute(query.where(memberships.c.person == person).order_by(groups.c.name))
+    return standing_of([_group(row) for row in rows])
+
+
+def standing_of(found: Sequence[Group]) -> Standing:
+    limits: dict[str, int] = {}
+    for name in LIMITS:
+        said = [group.limits[name] for group in found if name in group.limits]
+        if said:
+            limits[name] = 0 if 0 in said else max(said)
+    return Standing(tuple(group.name for group in found), any(group.early for group in found), limits)
+
+
+def join(connection: Connection, person: str, names: Iterable[str]) -> None:
+    """Puts somebody in exactly these groups; raises InputError for one that is not there."""
+    names = sorted(set(names))
+    there = set(connection.execute(select(groups.c.name).where(groups.c.name.in_(names))).scalars())
+    if missing := [name for name in names if name not in there]:
+        raise InputError(f"there is no group {missing[0]!r}")
+    connection.execute(delete(memberships).where(memberships.c.person == person))
+    if names:
+        connection.execute(memberships.insert(), [{"person": person, "group": name} for name in names])
+
+
+def _group(row: Row[Any]) -> Group:
+    return Group(row.name, row.created, row.about, row.early, json.loads(row.limits))
