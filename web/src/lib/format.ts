@@ -1,10 +1,11 @@
-import { modelTitle } from "./chat";
+import i18n from "i18next";
+import { modelTitle } from "./names";
 
 /** Numbers, times and foreign text as people read them. */
 
 /** Text from a model with control and direction characters made visible: they must not move what stands around. */
 export function visible(text: string): string {
-  return text.replace(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u200e\u200f\u202a-\u202e\u2066-\u2069]/g, "\u00b7");
+  return text.replace(/\r\n?/g, "\n").replace(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]/g, "\u00b7");
 }
 
 export function duration(seconds: number): string {
@@ -21,8 +22,24 @@ export function timeLeft(seconds: number | null): string {
 }
 
 export function count(value: number): string {
-  return Math.round(value).toLocaleString("en");
+  return Math.round(value).toLocaleString(i18n.language);
 }
+
+const UNITS = ["byte", "kilobyte", "megabyte", "gigabyte"] as const;
+
+export function bytes(value: number): string {
+  const power = Math.min(UNITS.length - 1, Math.max(0, Math.floor(Math.log10(Math.max(value, 1)) / 3)));
+  const options = { style: "unit", unit: UNITS[power] ?? "byte", unitDisplay: "short", maximumFractionDigits: power ? 1 : 0 } as const;
+  return new Intl.NumberFormat(i18n.language, options).format(value / 1000 ** power);
+}
+
+const written = (time: string | Date, options: Intl.DateTimeFormatOptions) => {
+  const when = new Date(time);
+  return Number.isNaN(when.getTime()) ? String(time) : new Intl.DateTimeFormat(i18n.language, options).format(when);
+};
+export const date = (time: string) => written(time, { dateStyle: "medium" });
+export const dateTime = (time: string) => written(time, { dateStyle: "medium", timeStyle: "short" });
+export const month = (time: Date) => written(time, { month: "long", year: "numeric" });
 
 export function parameters(value: number): string {
   if (value >= 1e9) return `${(value / 1e9).toFixed(1)}-billion`;

@@ -1,0 +1,1 @@
+export function SettingsPage({ section }: { section: string }) { return <main id="main">{section}</main>; }

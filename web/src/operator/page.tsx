@@ -1,0 +1,1 @@
+export function OperatorPage({ section }: { section: string }) { return <main id="main">{section}</main>; }
