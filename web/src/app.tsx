@@ -106,7 +106,7 @@ export function App() {
         </a>
         <Header page={page} bare={!inside || page === "shared"} onHelp={() => setHelp(true)} />
         <Suspense fallback={<main id="main" />}>
-          {(me === undefined && !open) || page === "" ? waiting : <Shown page={page} parts={route.parts} served={(models ?? []).length > 0} />}
+          {(me === undefined && !open) || page === "" ? waiting : <Shown page={page} route={route} served={(models ?? []).length > 0} />}
         </Suspense>
         {help && <ShortcutSheet onClose={() => setHelp(false)} />}
       </Toasts>
@@ -114,7 +114,8 @@ export function App() {
   );
 }
 
-function Shown({ page, parts, served }: { page: Route["page"]; parts: string[]; served: boolean }) {
+function Shown({ page, route, served }: { page: Route["page"]; route: Route; served: boolean }) {
+  const { parts } = route;
   switch (page) {
     case "build":
       return <BuildPage served={served} />;
@@ -127,7 +128,7 @@ function Shown({ page, parts, served }: { page: Route["page"]; parts: string[]; 
     case "setup":
     case "invitation":
     case "sign-in":
-      return <EntryPage key={page} way={page} token={parts[0] ?? ""} />;
+      return <EntryPage key={page} way={page} token={parts[0] ?? ""} problem={route.query.get("problem") ?? ""} />;
     default:
       return <ChatPage id={parts[0] ?? null} wanted={parts[1]} />;
   }

@@ -7,6 +7,12 @@ import type { Deeds } from "./message";
 
 const CHOICES: Choice[] = ["left", "tie", "both_bad", "right"];
 
+interface Named {
+  model: string;
+  version: string;
+}
+type Settled = Partial<Record<"left" | "right", Named>>;
+
 /** "Which is better?" Names stay hidden until the person has said it. */
 export function Choose({ group, deeds }: { group: Message[]; deeds: Deeds }) {
   const { t } = useTranslation();
@@ -16,10 +22,16 @@ export function Choose({ group, deeds }: { group: Message[]; deeds: Deeds }) {
   if (!comparison || settled) return null;
   const choose = (choice: Choice) =>
     run(async () => {
-      await put(`/api/comparisons/${comparison.id}`, { choice });
+      const told = await put<Settled>(`/api/comparisons/${comparison.id}`, { choice });
       setSettled(true);
       for (const message of group) {
-        if (message.comparison) deeds.place({ ...message, comparison: { ...message.comparison, settled: choice } });
+        if (!message.comparison) continue;
+        const named = told[message.comparison.side];
+        deeds.place({
+          ...message,
+          ...(named ? { model: named.model, version: named.version } : {}),
+          comparison: { ...message.comparison, settled: choice },
+        });
       }
       const picked = group.find((message) => message.comparison?.side === choice);
       if (picked) deeds.turn(picked);

@@ -105,7 +105,7 @@ export function DetailsDialog({ message, models, onClose }: { message: Message; 
   );
 }
 
-const REASONS = ["harmful", "private", "illegal", "other"] as const;
+const REASONS = ["unsafe", "hate", "self_harm", "sexual", "illegal", "privacy", "spam", "other"] as const;
 
 interface FlagProps {
   chat: string;
@@ -117,8 +117,9 @@ interface FlagProps {
 /** Tells the people who run this place that an answer should be looked at. */
 export function FlagDialog({ chat, message, onFlagged, onClose }: FlagProps) {
   const { t } = useTranslation();
-  const [reason, setReason] = useState<(typeof REASONS)[number]>("harmful");
+  const [reason, setReason] = useState<(typeof REASONS)[number]>("unsafe");
   const [text, setText] = useState("");
+  const [whole, setWhole] = useState(false);
   const { busy, problem, run } = useAction();
   return (
     <Dialog title={t("flag.title")} onClose={onClose}>
@@ -126,7 +127,9 @@ export function FlagDialog({ chat, message, onFlagged, onClose }: FlagProps) {
         onSubmit={(event) => {
           event.preventDefault();
           void run(async () => {
-            await post(`/api/chats/${chat}/messages/${message.id}/flag`, { reason, text: text.trim() });
+            await post(`/api/chats/${chat}/messages/${message.id}/flag`, {
+              reason, text: text.trim(), covers: whole ? "conversation" : "message",
+            });
             onFlagged();
             onClose();
           });
@@ -145,6 +148,10 @@ export function FlagDialog({ chat, message, onFlagged, onClose }: FlagProps) {
         <label className="field">
           <span>{t("flag.words")}</span>
           <textarea rows={3} dir="auto" maxLength={LONGEST_FLAG} value={text} onChange={(event) => setText(event.target.value)} />
+        </label>
+        <label className="check">
+          <input type="checkbox" checked={whole} onChange={(event) => setWhole(event.target.checked)} />
+          {t("flag.whole")}
         </label>
         {problem && (
           <p className="problem" role="alert">

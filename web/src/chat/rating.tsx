@@ -5,9 +5,9 @@ import type { Message, Rating } from "../lib/types";
 
 export const TAGS = {
   [-1]: ["wrong", "unsafe", "refused", "instructions", "long", "style", "other"],
-  1: ["correct", "helpful", "clear", "followed", "style_good", "other"],
+  1: ["correct", "helpful", "clear", "creative", "instructions", "other"],
 } as const;
-const LONGEST = 2_000;
+const LONGEST = 4_000;
 
 export interface Rater {
   /** Whether this server takes ratings. */
@@ -79,7 +79,7 @@ export function RatingPanel({ rating }: { rating: Rater }) {
       <div className="chips" role="group" aria-label={t("rating.reasons")}>
         {offered.map((tag) => (
           <button key={tag} type="button" className="chip" aria-pressed={tags.includes(tag)} onClick={() => flip(tag)}>
-            {t(`rating.tags.${tag}`)}
+            {t(`rating.${rating.value === 1 ? "praise" : "blame"}.${tag}`)}
           </button>
         ))}
       </div>

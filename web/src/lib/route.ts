@@ -3,14 +3,16 @@
 export interface Route {
   page: "" | "chat" | "build" | "settings" | "operator" | "shared" | "setup" | "invitation" | "sign-in";
   parts: string[];
+  query: URLSearchParams;
 }
 
 const PAGES = new Set(["chat", "build", "settings", "operator", "shared", "setup", "invitation", "sign-in"]);
 
 export function routeOf(hash: string): Route {
-  const [page = "", ...rest] = hash.replace(/^#\/?/, "").split("/").filter(Boolean);
-  if (!PAGES.has(page)) return { page: "", parts: [] };
-  return { page: page as Route["page"], parts: rest.map(decoded) };
+  const [path = "", query = ""] = hash.replace(/^#\/?/, "").split("?");
+  const [page = "", ...rest] = path.split("/").filter(Boolean);
+  if (!PAGES.has(page)) return { page: "", parts: [], query: new URLSearchParams() };
+  return { page: page as Route["page"], parts: rest.map(decoded), query: new URLSearchParams(query) };
 }
 
 function decoded(part: string): string {

@@ -90,6 +90,8 @@ export interface Person {
   role: Role;
   groups: string[];
   created: string;
+  /** Whether it signs in with a password of its own. */
+  password?: boolean;
 }
 
 export interface Me {
