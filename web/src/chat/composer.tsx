@@ -101,7 +101,7 @@ export function Composer({ ref, draft, busy, ready, onSend, onStop, onEditLast }
   const paste = (event: ClipboardEvent) => {
     if (!event.clipboardData.files.length) return;
     event.preventDefault();
-    void addFiles(event.clipboardData.files);
+    void addFiles([...event.clipboardData.files]);
   };
 
   return (
@@ -147,7 +147,7 @@ export function Composer({ ref, draft, busy, ready, onSend, onStop, onEditLast }
           hidden
           accept="text/*,.md,.csv,.json,.jsonl,.yaml,.yml,.toml,.ini,.log,.py,.js,.ts,.tsx,.rs,.go,.c,.h,.cpp,.java,.sh,.sql,.tex"
           onChange={(event) => {
-            void addFiles(event.target.files ?? []);
+            void addFiles([...(event.target.files ?? [])]); // the list itself empties with the next line
             event.target.value = "";
           }}
         />

@@ -140,7 +140,7 @@ interface AnswerProps extends Shared {
 }
 
 export const AnswerMessage = memo(function AnswerMessage(props: AnswerProps) {
-  const { message, busy, deeds, models, last, many = false, hideName = false, children } = props;
+  const { message, count, busy, deeds, models, last, many = false, hideName = false, children } = props;
   const { t } = useTranslation();
   const open = message.status === "streaming";
   const rating = useRating(message, deeds.place);
@@ -157,6 +157,11 @@ export const AnswerMessage = memo(function AnswerMessage(props: AnswerProps) {
       {open && <span className="caret" aria-hidden="true" />}
       <Remark message={message} last={last} busy={busy} deeds={deeds} />
       {children}
+      {open && !many && count > 1 && (
+        <div className="actions">
+          <Pager {...props} />
+        </div>
+      )}
       {!open && !hideName && (
         <div className="actions">
           {!many && <Pager {...props} />}

@@ -312,7 +312,7 @@ function focusSearch(open: () => void): void {
   requestAnimationFrame(() => document.getElementById("search")?.focus());
 }
 
-function useDrop(onFiles: (files: FileList) => void) {
+function useDrop(onFiles: (files: File[]) => void) {
   const [dropping, setDropping] = useState(false);
   const hasFiles = (event: DragEvent) => event.dataTransfer.types.includes("Files");
   const dropzone = {
@@ -328,7 +328,7 @@ function useDrop(onFiles: (files: FileList) => void) {
       setDropping(false);
       if (!hasFiles(event)) return;
       event.preventDefault();
-      onFiles(event.dataTransfer.files);
+      onFiles([...event.dataTransfer.files]);
     },
   };
   return { dropping, dropzone };
