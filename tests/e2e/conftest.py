@@ -137,6 +137,21 @@ def scripted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     stop_gateway(running)
 
 
+@pytest.fixture(scope="session")
+def paced(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """As `scripted`, at the pace of somebody who talks: 25 tokens a second."""
+    from tests.product.running import start_gateway, stop_gateway, write_serving
+
+    workspace = tmp_path_factory.mktemp("paced")
+    write_serving(workspace, ("ppo",))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SCRIPTED_PAUSE", "0.04")
+        running = start_gateway(workspace)
+    running.wait_ready("ppo")
+    yield running.url
+    stop_gateway(running)
+
+
 @pytest.fixture
 def building(tmp_path: Path) -> Iterator[tuple[str, Path]]:
     """Address and folder of a gateway beside a build in the middle of pretraining."""

@@ -85,7 +85,7 @@ def test_an_engine_that_dies_is_told_in_a_sentence_with_a_way_on(page: Page, scr
     expect(page.get_by_role("button", name="Continue", exact=True)).to_be_visible()
     message(page).fill("hi")
     message(page).press("Enter")
-    expect(page.get_by_text("You said: hi")).to_be_visible(timeout=30_000)
+    expect(page.get_by_text("You said: hi")).to_be_visible(timeout=90_000)  # the engine is restarted
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 
 import httpx
 from playwright.sync_api import expect
-from tests.e2e.chatpage import answers, ask, idle, message, say, shown_chat
+from tests.e2e.chatpage import answers, ask, idle, message, say, script, shown_chat
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
-LONG = "slow " + "one two three four five six seven eight nine ten " * 3
+WORDS = [f"word{number} " for number in range(120)]
+LONG = script(*WORDS)
+SAID = "".join(WORDS).strip()
 
 
 def tree(url: str, page: Page) -> list[dict[str, str]]:
@@ -25,31 +27,31 @@ def offline(complaints: list[str]) -> None:
 
 
 def whole(page: Page) -> None:
-    expect(answers(page).last).to_contain_text(f"You said: {LONG.strip()}", timeout=30_000)
+    expect(answers(page).last).to_contain_text(SAID, timeout=30_000)
 
 
-def test_a_reload_in_the_middle_of_an_answer_loses_nothing(page: Page, scripted: str) -> None:
-    page.goto(scripted)
+def test_a_reload_in_the_middle_of_an_answer_loses_nothing(page: Page, paced: str) -> None:
+    page.goto(paced)
     say(page, LONG)
-    expect(answers(page)).to_contain_text("You said")
+    expect(answers(page)).to_contain_text("word3")
     page.reload()
     expect(page.get_by_role("button", name="Stop answering")).to_be_visible()
     whole(page)
     idle(page)
-    assert [one["content"].strip() for one in tree(scripted, page)] == [LONG.strip(), f"You said: {LONG}".strip()]
+    assert [one["content"].strip() for one in tree(paced, page)] == [LONG, SAID]
 
 
-def test_an_answer_goes_on_while_the_network_is_away(page: Page, scripted: str, complaints: list[str]) -> None:
-    page.goto(scripted)
+def test_an_answer_goes_on_while_the_network_is_away(page: Page, paced: str, complaints: list[str]) -> None:
+    page.goto(paced)
     say(page, LONG)
-    expect(answers(page)).to_contain_text("You said")
+    expect(answers(page)).to_contain_text("word3")
     page.context.set_offline(True)
     page.evaluate("window.stop()")  # the lines that are open break off too
     page.wait_for_timeout(800)
     page.context.set_offline(False)
     whole(page)
     idle(page)
-    assert len(tree(scripted, page)) == 2
+    assert len(tree(paced, page)) == 2
     offline(complaints)
 
 
@@ -69,8 +71,8 @@ def test_a_question_asked_without_a_network_is_asked_once_it_is_back(
     offline(complaints)
 
 
-def test_two_pages_on_one_chat_show_the_same(page: Page, scripted: str) -> None:
-    page.goto(scripted)
+def test_two_pages_on_one_chat_show_the_same(page: Page, paced: str) -> None:
+    page.goto(paced)
     ask(page, "from the first")
     other = page.context.new_page()
     other.goto(page.url)
@@ -83,7 +85,7 @@ def test_two_pages_on_one_chat_show_the_same(page: Page, scripted: str) -> None:
     idle(other)
     ask(other, "from the second")
     expect(answers(page).last).to_contain_text("You said: from the second", timeout=30_000)
-    assert len(tree(scripted, page)) == 6
+    assert len(tree(paced, page)) == 6
 
 
 def test_a_thousand_presses_on_another_answer_ask_once(page: Page, scripted: str) -> None:
@@ -113,7 +115,7 @@ def test_a_thousand_messages_stay_smooth(page: Page, scripted: str) -> None:
     page.goto(scripted)
     ask(page, "begin")
     chat = shown_chat(page)
-    script = """async ([chat, count]) => {
+    fill = """async ([chat, count]) => {
       let parent = (await (await fetch(`/api/chats/${chat}`)).json()).chat.leaf;
       for (let number = 0; number < count; number++) {
         const body = JSON.stringify({id: `bulk-${number}`, parent, text: `**${number}** and \\`code\\``});
@@ -122,7 +124,7 @@ def test_a_thousand_messages_stay_smooth(page: Page, scripted: str) -> None:
         parent = JSON.parse(/event: turn\\ndata: (.*)/.exec(said)[1]).answers[0].id;
       }
     }"""
-    page.evaluate(script, [chat, 499])
+    page.evaluate(fill, [chat, 499])
     page.reload()
     expect(answers(page)).to_have_count(500, timeout=60_000)
     expect(answers(page).last).to_contain_text("498")
