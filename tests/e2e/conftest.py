@@ -10,11 +10,12 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import pytest
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, ConsoleMessage, Page
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
@@ -54,16 +55,36 @@ def theme(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
+def complaints() -> list[str]:
+    """Errors in the console of the page; a test that provokes one takes it out."""
+    return []
+
+
+@pytest.fixture
+def page(browser: Browser, complaints: list[str]) -> Iterator[Page]:
     """A fresh page that fails the test for any error in its console."""
     context = browser.new_context(viewport={"width": 1280, "height": 800})
     page = context.new_page()
-    complaints: list[str] = []
-    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
-    page.on("pageerror", lambda error: complaints.append(str(error)))
+    listen(page, complaints)
     yield page
     context.close()
     assert complaints == []
+
+
+ASKED_FIRST = ("/api/me", "/api/models", "/api/me/consent", "/api/me/data")
+"""What pages ask for to find out whether this server offers it: browsers write a 404 of it into the console."""
+
+
+def listen(page: Page, complaints: list[str]) -> None:
+    """Gathers the errors of a page's console."""
+
+    def hear(message: ConsoleMessage) -> None:
+        asked = urlsplit(message.location.get("url", "")).path
+        if message.type == "error" and not ("404" in message.text and asked in ASKED_FIRST):
+            complaints.append(f"{message.text} {message.location.get('url', '')}")
+
+    page.on("console", hear)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
 
 
 def write_models(workspace: Path, names: tuple[str, ...]) -> None:
@@ -111,6 +132,21 @@ def scripted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     workspace = tmp_path_factory.mktemp("scripted")
     write_serving(workspace, ("ppo",))
     running = start_gateway(workspace)
+    running.wait_ready("ppo")
+    yield running.url
+    stop_gateway(running)
+
+
+@pytest.fixture(scope="session")
+def paced(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """As `scripted`, at the pace of somebody who talks: 25 tokens a second."""
+    from tests.product.running import start_gateway, stop_gateway, write_serving
+
+    workspace = tmp_path_factory.mktemp("paced")
+    write_serving(workspace, ("ppo",))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SCRIPTED_PAUSE", "0.04")
+        running = start_gateway(workspace)
     running.wait_ready("ppo")
     yield running.url
     stop_gateway(running)

@@ -1,18 +1,56 @@
-export function Header({ page }: { page: "chat" | "build" | null }) {
+import { useTranslation } from "react-i18next";
+import { useCommon } from "./context";
+import { failureText, post } from "./lib/api";
+import { Menu, type MenuItem } from "./ui/menu";
+import { useToast } from "./ui/toast";
+
+interface Props {
+  page: string;
+  /** Only the name: for whoever is not signed in. */
+  bare: boolean;
+  onHelp: () => void;
+}
+
+export function Header({ page, bare, onHelp }: Props) {
+  const { t } = useTranslation();
+  const { me, reloadMe } = useCommon();
+  const say = useToast();
+  const operates = me?.person?.role === "operator" || me?.person?.role === "admin";
+  const signOut = async () => {
+    try {
+      await post("/api/sign-out");
+      location.hash = "#/sign-in";
+      reloadMe();
+    } catch (error) {
+      say({ text: failureText(error) });
+    }
+  };
+  const items: MenuItem[] = [
+    { label: t("pages.settings"), icon: "sliders", href: "#/settings" },
+    { label: t("shortcuts.title"), icon: "help", onSelect: onHelp },
+    ...(me?.mode === "people" ? [{ label: t("account.signOut"), icon: "left" as const, onSelect: () => void signOut() }] : []),
+  ];
+  const link = (name: string) => (
+    <a href={`#/${name}`} aria-current={page === name ? "page" : undefined}>
+      {t(`pages.${name}`)}
+    </a>
+  );
   return (
     <header className="top">
-      <a className="brand" href="#/" aria-label="Chatwright, start page">
+      <a className="brand" href="#/" aria-label={t("ui.home")}>
         <Mark />
         <span>Chatwright</span>
       </a>
-      <nav aria-label="Pages">
-        <a href="#/chat" aria-current={page === "chat" ? "page" : undefined}>
-          Chat
-        </a>
-        <a href="#/build" aria-current={page === "build" ? "page" : undefined}>
-          Build
-        </a>
-      </nav>
+      {!bare && (
+        <>
+          <nav aria-label={t("ui.pages")}>
+            {link("chat")}
+            {link("build")}
+            {operates && link("operator")}
+          </nav>
+          <Menu label={me?.person?.name || t("ui.menu")} icon="person" items={items} />
+        </>
+      )}
     </header>
   );
 }

@@ -1,46 +1,107 @@
-import { type KeyboardEvent, type Ref, useEffect, useImperativeHandle, useRef, useState } from "react";
+import { type ClipboardEvent, type KeyboardEvent, type Ref, useEffect, useImperativeHandle, useRef, useState } from "react";
+import { useTranslation } from "react-i18next";
+import { loadDraft, saveDraft } from "../lib/drafts";
+import { LONGEST_TURN, MOST_FILES, readTextFile } from "../lib/files";
+import { bytes } from "../lib/format";
+import type { Attachment } from "../lib/types";
+import { Icon, StopIcon } from "../ui/icons";
 
-interface Props {
-  ref: Ref<HTMLTextAreaElement>;
-  busy: boolean;
-  ready: boolean;
-  onSend: (text: string) => void;
-  onStop: () => void;
+export interface ComposerHandle {
+  focus: () => void;
+  addFiles: (files: Iterable<File>) => void;
 }
 
-/** Where a person writes. Enter sends, Shift+Enter breaks the line, Escape stops the answer. */
-export function Composer({ ref, busy, ready, onSend, onStop }: Props) {
-  const [text, setText] = useState("");
-  const area = useRef<HTMLTextAreaElement>(null);
-  useImperativeHandle(ref, () => area.current as HTMLTextAreaElement, []);
+interface Props {
+  ref: Ref<ComposerHandle>;
+  /** The chat whose draft this is. */
+  draft: string;
+  busy: boolean;
+  ready: boolean;
+  /** True once the server has it; what it does not take comes back into the box. */
+  onSend: (text: string, files: Attachment[]) => Promise<boolean>;
+  onStop: () => void;
+  onEditLast: () => void;
+}
 
+/** Where a person writes. Enter sends, Shift+Enter breaks the line; what is not sent is kept. */
+export function Composer({ ref, draft, busy, ready, onSend, onStop, onEditLast }: Props) {
+  const { t } = useTranslation();
+  const [text, setText] = useState(() => loadDraft(localStorage, draft));
+  const [files, setFiles] = useState<Attachment[]>([]);
+  const [problem, setProblem] = useState("");
+  const area = useRef<HTMLTextAreaElement>(null);
+  const picker = useRef<HTMLInputElement>(null);
+  const sending = useRef(false);
+
+  const shownDraft = useRef(draft);
+  useEffect(() => {
+    if (shownDraft.current === draft) return;
+    shownDraft.current = draft;
+    // The first question gives a chat its address; what is typed meanwhile stays in the box.
+    if (!sending.current) {
+      setText(loadDraft(localStorage, draft));
+      setFiles([]);
+    }
+    setProblem("");
+  }, [draft]);
   useEffect(() => {
     const element = area.current;
     if (!element) return;
     element.style.height = "auto";
-    element.style.height = `${Math.min(element.scrollHeight, 200)}px`;
+    element.style.height = `${Math.min(element.scrollHeight, 240)}px`;
   }, [text]);
 
-  useEffect(() => {
-    const escape = (event: globalThis.KeyboardEvent) => {
-      if (event.key === "Escape") onStop();
-    };
-    addEventListener("keydown", escape);
-    return () => removeEventListener("keydown", escape);
-  }, [onStop]);
+  const change = (next: string) => {
+    setText(next);
+    saveDraft(localStorage, draft, next);
+  };
+  const addFiles = async (found: Iterable<File>) => {
+    setProblem("");
+    const read: Attachment[] = [];
+    for (const file of found) {
+      try {
+        read.push(await readTextFile(file));
+      } catch (error) {
+        setProblem((error as Error).message);
+      }
+    }
+    if (files.length + read.length > MOST_FILES) setProblem(t("files.many", { count: MOST_FILES }));
+    setFiles((old) => [...old, ...read].slice(0, MOST_FILES));
+  };
+  useImperativeHandle(ref, () => ({ focus: () => area.current?.focus(), addFiles: (found) => void addFiles(found) }));
 
-  const sendable = ready && !busy && text.trim() !== "";
-  const send = () => {
-    if (!sendable) return;
-    onSend(text.trim());
+  const size = text.length + files.reduce((sum, file) => sum + file.text.length, 0);
+  const sendable = ready && !busy && (text.trim() !== "" || files.length > 0);
+  const send = async () => {
+    if (!sendable || sending.current) return;
+    if (size > LONGEST_TURN) return setProblem(t("files.tooMuch", { most: LONGEST_TURN }));
+    const sent = { text: text.trim(), files };
+    sending.current = true;
     setText("");
+    setFiles([]);
+    setProblem("");
+    const from = draft;
+    const taken = await onSend(sent.text, sent.files);
+    sending.current = false;
+    if (taken) return saveDraft(localStorage, from, "");
+    setText((now) => now || sent.text);
+    setFiles((now) => (now.length ? now : sent.files));
   };
   const key = (event: KeyboardEvent) => {
     // While an input method composes (Chinese, Japanese, ...), Enter belongs to it.
     if (event.key === "Enter" && !event.shiftKey && !event.nativeEvent.isComposing) {
       event.preventDefault();
-      send();
+      void send();
     }
+    if (event.key === "ArrowUp" && !text && !busy) {
+      event.preventDefault();
+      onEditLast();
+    }
+  };
+  const paste = (event: ClipboardEvent) => {
+    if (!event.clipboardData.files.length) return;
+    event.preventDefault();
+    void addFiles([...event.clipboardData.files]);
   };
 
   return (
@@ -48,35 +109,80 @@ export function Composer({ ref, busy, ready, onSend, onStop }: Props) {
       className="composer"
       onSubmit={(event) => {
         event.preventDefault();
-        send();
+        void send();
       }}
     >
-      <label className="hidden" htmlFor="message">
-        Message
-      </label>
-      <textarea
-        id="message"
-        ref={area}
-        rows={1}
-        value={text}
-        placeholder="Write a message"
-        onChange={(event) => setText(event.target.value)}
-        onKeyDown={key}
-        autoFocus
-      />
-      {busy ? (
-        <button type="button" className="round stop" onClick={onStop} aria-label="Stop answering" title="Stop (Esc)">
-          <svg viewBox="0 0 20 20" width="20" height="20" aria-hidden="true">
-            <rect x="5" y="5" width="10" height="10" rx="2" />
-          </svg>
-        </button>
-      ) : (
-        <button type="submit" className="round" disabled={!sendable} aria-label="Send" title="Send (Enter)">
-          <svg viewBox="0 0 20 20" width="20" height="20" aria-hidden="true">
-            <path d="M10 16V4.5M5 9l5-5 5 5" />
-          </svg>
-        </button>
+      {files.length > 0 && (
+        <ul className="files">
+          {files.map((file, index) => (
+            <li key={index}>
+              <Icon name="clip" size={15} />
+              <bdi>{file.name}</bdi>
+              <span className="quiet">{bytes(file.text.length)}</span>
+              <button
+                type="button"
+                className="icon-button small"
+                aria-label={t("files.remove", { name: file.name })}
+                onClick={() => {
+                  setFiles(files.filter((one) => one !== file));
+                  area.current?.focus();
+                }}
+              >
+                <Icon name="close" size={14} />
+              </button>
+            </li>
+          ))}
+        </ul>
       )}
+      {problem && (
+        <p className="problem" role="alert">
+          {problem}
+        </p>
+      )}
+      <div className="composer-row">
+        <input
+          ref={picker}
+          type="file"
+          multiple
+          hidden
+          accept="text/*,.md,.csv,.json,.jsonl,.yaml,.yml,.toml,.ini,.log,.py,.js,.ts,.tsx,.rs,.go,.c,.h,.cpp,.java,.sh,.sql,.tex"
+          onChange={(event) => {
+            void addFiles([...(event.target.files ?? [])]); // the list itself empties with the next line
+            event.target.value = "";
+          }}
+        />
+        <button
+          type="button"
+          className="icon-button"
+          aria-label={t("files.add")}
+          title={t("files.add")}
+          onClick={() => picker.current?.click()}
+        >
+          <Icon name="clip" size={20} />
+        </button>
+        <textarea
+          id="message"
+          ref={area}
+          rows={1}
+          dir="auto"
+          value={text}
+          aria-label={t("chat.message")}
+          placeholder={t("chat.write")}
+          onChange={(event) => change(event.target.value)}
+          onKeyDown={key}
+          onPaste={paste}
+          autoFocus
+        />
+        {busy ? (
+          <button type="button" className="round stop" onClick={onStop} aria-label={t("chat.stop")} title={t("chat.stopTitle")}>
+            <StopIcon />
+          </button>
+        ) : (
+          <button type="submit" className="round" aria-disabled={!sendable} aria-label={t("chat.send")} title={t("chat.sendTitle")}>
+            <Icon name="send" size={20} />
+          </button>
+        )}
+      </div>
     </form>
   );
 }

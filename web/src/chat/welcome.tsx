@@ -1,28 +1,33 @@
-import type { Model } from "../lib/api";
+import type { TFunction } from "i18next";
+import { useTranslation } from "react-i18next";
 import { parameters } from "../lib/format";
+import type { Model } from "../lib/types";
 
 interface Props {
   model: Model | undefined;
   starters: string[];
+  temporary: boolean;
   onStart: (text: string) => void;
 }
 
 /** The empty conversation: who this is, what it knows, and a few ways to begin. */
-export function Welcome({ model, starters, onStart }: Props) {
+export function Welcome({ model, starters, temporary, onStart }: Props) {
+  const { t } = useTranslation();
   return (
     <div className="welcome">
-      <h2>{model ? "What would you like to ask?" : "Nobody is here yet"}</h2>
-      <p className="quiet">{model ? about(model) : "No model is served. A build may still be running."}</p>
+      <h2>{t(model ? "welcome.title" : "welcome.nobody")}</h2>
+      <p className="quiet">{model ? about(t, model) : t("welcome.noModel")}</p>
+      {temporary && <p className="quiet">{t("chat.temporaryAbout")}</p>}
       {!model && (
         <a className="button" href="#/build">
-          Watch the build
+          {t("welcome.watch")}
         </a>
       )}
       {model && starters.length > 0 && (
-        <ul className="starters" aria-label="Ways to begin">
+        <ul className="starters" aria-label={t("welcome.starters")}>
           {starters.slice(0, 6).map((text) => (
             <li key={text}>
-              <button type="button" onClick={() => onStart(text)}>
+              <button type="button" dir="auto" onClick={() => onStart(text)}>
                 {text}
               </button>
             </li>
@@ -33,10 +38,9 @@ export function Welcome({ model, starters, onStart }: Props) {
   );
 }
 
-function about(model: Model): string {
-  const { parameters: size, source, state } = model.metadata;
-  const what = size ? `This is a ${parameters(size)}-parameter model` : "This model runs";
-  const where = size ? " built on this machine" : " on this machine";
-  const knows = source === "simulated" ? "; it knows only its small world" : size && size < 3e8 ? "; it is small, and often wrong" : "";
-  return `${what}${where}${knows}.${state === "ready" ? "" : " It is still starting."}`;
+function about(t: TFunction, model: Model): string {
+  const { parameters: size, source, state } = model;
+  const what = size ? t("welcome.sized", { parameters: parameters(size) }) : t("welcome.runs");
+  const knows = source === "simulated" ? t("welcome.smallWorld") : size && size < 3e8 ? t("welcome.small") : "";
+  return [what, knows, state === "ready" ? "" : t("welcome.starting")].filter(Boolean).join(" ");
 }

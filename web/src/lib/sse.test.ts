@@ -12,7 +12,7 @@ function streamOf(bytes: Uint8Array, size: number): ReadableStream<Uint8Array> {
 
 async function collect(text: string, size: number): Promise<string[]> {
   const events: string[] = [];
-  for await (const event of readEvents(streamOf(new TextEncoder().encode(text), size))) events.push(event);
+  for await (const event of readEvents(streamOf(new TextEncoder().encode(text), size))) events.push(event.data);
   return events;
 }
 

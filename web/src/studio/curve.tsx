@@ -1,6 +1,8 @@
 import { useEffect, useRef } from "react";
+import { useTranslation } from "react-i18next";
 import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
+import { useCommon } from "../context";
 import { type Curve, smooth } from "../lib/build";
 
 const HEIGHT = 220;
@@ -8,6 +10,8 @@ const NOISY = 40;
 
 /** A curve with its smoothed trend. Redrawn from the page's colours whenever the theme changes. */
 export function CurvePlot({ curve, name, total }: { curve: Curve; name: string; total: number }) {
+  const { t } = useTranslation();
+  const { settings } = useCommon();
   const box = useRef<HTMLDivElement>(null);
   const plot = useRef<uPlot | null>(null);
   const newest = useRef<uPlot.AlignedData>([[], [], []]);
@@ -39,21 +43,28 @@ export function CurvePlot({ curve, name, total }: { curve: Curve; name: string; 
       plot.current?.destroy();
       plot.current = null;
     };
-  }, [total]);
+  }, [total, settings.theme]);
 
   const first = curve.y[0];
   const last = smooth(curve.y).at(-1);
-  const words = first === undefined || last === undefined ? name : `${name}: from ${first.toPrecision(3)} to ${last.toPrecision(3)}`;
+  const words = first === undefined || last === undefined ? name : t("build.curveWords", { name, first: first.toPrecision(3), last: last.toPrecision(3) });
   return <div ref={box} className="curve" role="img" aria-label={words} />;
 }
 
 function options(element: HTMLElement, total: number): uPlot.Options {
-  const style = getComputedStyle(element);
-  const colour = (name: string) => style.getPropertyValue(name).trim();
+  // Only a colour that is used is resolved: the variables hold one for light and one for dark.
+  const probe = document.createElement("span");
+  element.append(probe);
+  const colour = (name: string) => {
+    probe.style.color = `var(${name})`;
+    return getComputedStyle(probe).color;
+  };
+  const [quiet, line, faint, accent] = (["--quiet", "--line", "--accent-faint", "--accent"] as const).map(colour) as [string, string, string, string];
+  probe.remove();
   const axis: uPlot.Axis = {
-    stroke: colour("--quiet"),
+    stroke: quiet,
     font: "12px system-ui, sans-serif",
-    grid: { stroke: colour("--line"), width: 1 },
+    grid: { stroke: line, width: 1 },
     ticks: { show: false },
   };
   return {
@@ -65,8 +76,8 @@ function options(element: HTMLElement, total: number): uPlot.Options {
     axes: [{ ...axis, size: 30 }, { ...axis, size: 50 }],
     series: [
       {},
-      { stroke: colour("--accent-faint"), width: 1, points: { show: false } },
-      { stroke: colour("--accent"), width: 2, points: { show: false } },
+      { stroke: faint, width: 1, points: { show: false } },
+      { stroke: accent, width: 2, points: { show: false } },
     ],
   };
 }

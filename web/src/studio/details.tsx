@@ -1,8 +1,8 @@
 import { useState } from "react";
+import { useTranslation } from "react-i18next";
 import { type Curve, drawable, type Stage } from "../lib/build";
 import { duration, figureLabel, figureText } from "../lib/format";
 import { CurvePlot } from "./curve";
-import { ABOUT } from "./stages";
 
 interface Props {
   stage: Stage;
@@ -12,6 +12,7 @@ interface Props {
 
 /** One stage: what it does in plain words, its curve and its newest figures. */
 export function Details({ stage, curves, notes }: Props) {
+  const { t } = useTranslation();
   const [wanted, setWanted] = useState("");
   const names = drawable(curves);
   const drawn = names.includes(wanted) ? wanted : names[0];
@@ -19,11 +20,11 @@ export function Details({ stage, curves, notes }: Props) {
   return (
     <section className="card details" aria-labelledby="details-title">
       <h2 id="details-title">{stage.title}</h2>
-      <p className="about">{stage.about || ABOUT[stage.name]}</p>
+      <p className="about">{stage.about || t(`build.about.${stage.name}`, { defaultValue: "" })}</p>
       {drawn !== undefined && curve && (
         <>
           {names.length > 1 && (
-            <div className="tabs" role="group" aria-label="Curve">
+            <div className="tabs" role="group" aria-label={t("build.curve")}>
               {names.slice(0, 6).map((name) => (
                 <button key={name} type="button" aria-pressed={name === drawn} onClick={() => setWanted(name)}>
                   {figureLabel(name)}
@@ -47,12 +48,13 @@ export function Details({ stage, curves, notes }: Props) {
 }
 
 function Figures({ stage }: { stage: Stage }) {
+  const { t } = useTranslation();
   const known = Object.entries({ ...stage.figures, ...stage.metrics }).filter(([, value]) => String(value).length < 40);
   return (
     <dl className="figures">
       {stage.total > 1 && stage.state !== "waiting" && (
         <div>
-          <dt>{stage.state === "done" ? "steps" : "step"}</dt>
+          <dt>{t(stage.state === "done" ? "build.steps" : "build.step")}</dt>
           <dd>
             {figureText("", stage.done)}
             {stage.state !== "done" && <span className="quiet"> / {figureText("", stage.total)}</span>}
@@ -61,7 +63,7 @@ function Figures({ stage }: { stage: Stage }) {
       )}
       {stage.seconds > 0 && (
         <div>
-          <dt>time</dt>
+          <dt>{t("build.time")}</dt>
           <dd>{duration(stage.seconds)}</dd>
         </div>
       )}

@@ -1,5 +1,7 @@
+import i18n from "i18next";
+import { useTranslation } from "react-i18next";
 import type { Stage } from "../lib/build";
-import { duration, figureLabel, figureText } from "../lib/format";
+import { duration, figureLabel, figureText, percent } from "../lib/format";
 import { KEY_FIGURES } from "./stages";
 
 interface Props {
@@ -10,8 +12,9 @@ interface Props {
 
 /** The life of the model as a line of stages; each is a button that shows its details. */
 export function Lifecycle({ stages, chosen, onChoose }: Props) {
+  const { t } = useTranslation();
   return (
-    <nav className="lifecycle" aria-label="Stages of the build">
+    <nav className="lifecycle" aria-label={t("build.stages")}>
       <ol>
         {stages.map((stage) => (
           <li key={stage.name} className={stage.state}>
@@ -58,15 +61,15 @@ function Marker({ stage }: { stage: Stage }) {
 function stateText(stage: Stage): string {
   switch (stage.state) {
     case "waiting":
-      return stage.seconds_left ? `waiting · ${duration(stage.seconds_left)}` : "waiting";
+      return stage.seconds_left ? `${i18n.t("build.waiting")} · ${duration(stage.seconds_left)}` : i18n.t("build.waiting");
     case "interrupted":
-      return "interrupted";
+      return i18n.t("build.stateInterrupted");
     case "running": {
-      const share = stage.total ? `${Math.floor((100 * stage.done) / stage.total)} %` : "running";
-      return stage.seconds_left ? `${share} · ${duration(stage.seconds_left)} left` : share;
+      const share = stage.total ? percent(Math.floor((100 * stage.done) / stage.total) / 100) : i18n.t("build.running");
+      return stage.seconds_left ? `${share} · ${i18n.t("build.left", { time: duration(stage.seconds_left) })}` : share;
     }
     case "done":
-      return keyFigure(stage) ?? `done in ${duration(stage.seconds)}`;
+      return keyFigure(stage) ?? i18n.t("build.doneIn", { time: duration(stage.seconds) });
   }
 }
 

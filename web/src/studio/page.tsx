@@ -1,4 +1,6 @@
+import i18n from "i18next";
 import { useState } from "react";
+import { useTranslation } from "react-i18next";
 import { overall, type Status } from "../lib/build";
 import { timeLeft } from "../lib/format";
 import { Details } from "./details";
@@ -9,13 +11,14 @@ import { useBuild } from "./use-build";
 const SILENT_SECONDS = 90;
 
 export function BuildPage({ served }: { served: boolean }) {
+  const { t } = useTranslation();
   const { build, connected } = useBuild();
   const [chosen, setChosen] = useState<string | null>(null);
   const { status } = build;
   if (status === null) {
     return (
       <main id="main" className="build">
-        <p className="alone">{connected ? "Looking at the build…" : "Chatwright cannot be reached. Is it still running?"}</p>
+        <p className="alone">{t(connected ? "build.looking" : "build.unreachable")}</p>
       </main>
     );
   }
@@ -23,8 +26,8 @@ export function BuildPage({ served }: { served: boolean }) {
     return (
       <main id="main" className="build">
         <div className="alone">
-          <h1>No build here</h1>
-          <p>Nothing has been built in this workspace. Run <code>chatwright demo</code> and watch it here.</p>
+          <h1>{t("build.absent")}</h1>
+          <p>{t("build.absentAbout", { command: "chatwright demo" })}</p>
         </div>
       </main>
     );
@@ -47,13 +50,14 @@ export function BuildPage({ served }: { served: boolean }) {
 }
 
 function Summary({ status, served, connected }: { status: Status; served: boolean; connected: boolean }) {
+  const { t } = useTranslation();
   const done = status.stages.filter((stage) => stage.state === "done").length;
   const share = overall(status);
   const finished = status.state === "done";
   return (
     <section className={finished ? "summary finished" : "summary"} aria-labelledby="summary-title">
       <div>
-        <h1 id="summary-title">{finished ? "Your assistant is ready" : "Your assistant is being built"}</h1>
+        <h1 id="summary-title">{t(finished ? "build.ready" : "build.building")}</h1>
         <p className="quiet" role="status">
           {sentence(status, done, connected)}
         </p>
@@ -62,29 +66,30 @@ function Summary({ status, served, connected }: { status: Status; served: boolea
         <p className="summary-actions">
           {status.report && (
             <a className="button plain" href="/api/report" target="_blank" rel="noopener">
-              Read the report
+              {t("build.report")}
             </a>
           )}
           {served ? (
             <a className="button" href="#/chat">
-              Start chatting
+              {t("build.start")}
             </a>
           ) : (
-            <span className="quiet">Starting the models…</span>
+            <span className="quiet">{t("build.startingModels")}</span>
           )}
         </p>
       ) : (
-        <progress value={share} max={1} aria-label="Share of the build that is done" />
+        <progress value={share} max={1} aria-label={t("build.share")} />
       )}
     </section>
   );
 }
 
 function sentence(status: Status, done: number, connected: boolean): string {
-  if (status.state === "done") return "Every stage is done. Look at what each one did, or start to chat.";
-  if (status.state === "interrupted") return "The build was interrupted. Run the same command again: it goes on where it stopped.";
-  if (!connected) return "The connection is lost; trying again…";
-  if ((status.silent ?? 0) > SILENT_SECONDS) return "Nothing has been heard for a while. If it was stopped, run it again: it goes on.";
+  if (status.state === "done") return i18n.t("build.done");
+  if (status.state === "interrupted") return i18n.t("build.interrupted");
+  if (!connected) return i18n.t("build.lost");
+  if ((status.silent ?? 0) > SILENT_SECONDS) return i18n.t("build.silent");
   const left = timeLeft(status.seconds_left);
-  return `Stage ${Math.min(done + 1, status.stages.length)} of ${status.stages.length}${left ? ` · ${left}` : ""}`;
+  const stage = i18n.t("build.stage", { number: Math.min(done + 1, status.stages.length), total: status.stages.length });
+  return left ? `${stage} · ${left}` : stage;
 }

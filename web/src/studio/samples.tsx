@@ -1,6 +1,8 @@
 import type { Sample, Stage } from "../lib/build";
 import { useState } from "react";
+import { useTranslation } from "react-i18next";
 import { visible } from "../lib/format";
+import { modelTitle } from "../lib/names";
 import { SPEAKERS } from "./stages";
 
 const SHOWN = 4;
@@ -12,15 +14,16 @@ interface Props {
 
 /** The same prompts put to every stage: one row a prompt, one column a stage, filled as the stages speak. */
 export function Samples({ samples, stages }: Props) {
+  const { t } = useTranslation();
   const [all, setAll] = useState(false);
   const spoken = new Set([...samples.values()].flatMap((answers) => [...answers.keys()]));
   const speakers = stages.filter((stage) => stage.name in SPEAKERS || spoken.has(stage.name));
   return (
     <section className="card samples" aria-labelledby="samples-title">
-      <h2 id="samples-title">What it says now</h2>
+      <h2 id="samples-title">{t("build.samples")}</h2>
       {samples.size === 0 ? (
         <p className="quiet">
-          The same few prompts are put to the model after every stage. Its first words appear here while it pretrains.
+          {t("build.noSamples")}
         </p>
       ) : (
         [...samples].slice(0, all ? samples.size : SHOWN).map(([prompt, answers]) => (
@@ -36,7 +39,7 @@ export function Samples({ samples, stages }: Props) {
       )}
       {samples.size > SHOWN && (
         <button type="button" className="plain more" aria-expanded={all} onClick={() => setAll(!all)}>
-          {all ? "Show fewer" : `Show ${samples.size - SHOWN} more`}
+          {all ? t("build.fewer") : t("build.more", { count: samples.size - SHOWN })}
         </button>
       )}
     </section>
@@ -44,14 +47,16 @@ export function Samples({ samples, stages }: Props) {
 }
 
 function Spoken({ stage, sample }: { stage: Stage; sample: Sample | undefined }) {
+  const { t } = useTranslation();
+  const speaker = SPEAKERS[stage.name];
   const live = stage.state === "running";
   return (
     <li className={sample ? (live ? "spoken live" : "spoken") : "spoken silent"}>
       <h4>
-        {SPEAKERS[stage.name] ?? stage.title}
-        {sample && live && <span className="quiet"> at step {sample.done}</span>}
+        {speaker ? modelTitle(speaker) : stage.title}
+        {sample && live && <span className="quiet"> {t("build.atStep", { step: sample.done })}</span>}
       </h4>
-      <p>{sample ? visible(sample.response.trim()) || "(nothing)" : live ? "learning…" : "not yet"}</p>
+      <p>{sample ? visible(sample.response.trim()) || t("build.saidNothing") : t(live ? "build.learning" : "build.notYet")}</p>
     </li>
   );
 }
