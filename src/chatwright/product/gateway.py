@@ -43,6 +43,7 @@ from chatwright.errors import InputError
 from chatwright.product.accounts.limits import Meter
 from chatwright.product.accounts.wiring import put_accounts
 from chatwright.product.build import BuildLog, follow
+from chatwright.product.cards import card_of
 from chatwright.product.chats.desk import Desk
 from chatwright.product.chats.generation import Ask, Writer
 from chatwright.product.chats.routes import add_chats
@@ -272,6 +273,14 @@ def _add_state(app: FastAPI, gateway: Gateway) -> None:
     async def delete_model(request: Request, ident: str) -> dict[str, Any]:
         gateway.model(ident, person_of(request))
         raise undeletable(ident)
+
+    @app.get("/api/models", include_in_schema=False)
+    async def offered(request: Request) -> dict[str, Any]:
+        rows = []
+        for model in gateway.offered(person_of(request)).models:
+            card = await asyncio.to_thread(card_of, model.path)
+            rows.append({"id": model.id, **gateway.describe(model)["metadata"], "card": card})
+        return {"data": rows}
 
     @app.get("/api/starters", include_in_schema=False)
     async def starters() -> dict[str, Any]:
