@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import expect
@@ -83,7 +84,9 @@ def test_axe_finds_nothing_where_models_stand_side_by_side(axe: Page, served: st
 
 @pytest.mark.parametrize("width", [1280, 360])
 @pytest.mark.parametrize("language", ["en", "ar"])
-def test_axe_finds_nothing_on_the_other_pages(axe: Page, served: str, width: int, language: str) -> None:
+def test_axe_finds_nothing_on_the_other_pages(
+    axe: Page, served: str, width: int, language: str, complaints: list[str]
+) -> None:
     axe.set_viewport_size({"width": width, "height": 780})
     axe.goto(served)
     expect(message(axe)).to_be_visible()
@@ -99,6 +102,7 @@ def test_axe_finds_nothing_on_the_other_pages(axe: Page, served: str, width: int
         axe.wait_for_timeout(300)
         assert violations(axe) == [], name
         assert axe.evaluate("document.documentElement.scrollWidth") <= width, name
+    complaints[:] = [line for line in complaints if not line.endswith("/api/shared/nothing")]
 
 
 def test_a_conversation_by_keyboard_alone(page: Page, served: str) -> None:
@@ -150,6 +154,7 @@ def test_a_conversation_by_keyboard_alone(page: Page, served: str) -> None:
 
 def test_a_screen_reader_hears_how_an_answer_goes_and_not_each_word(page: Page, scripted: str) -> None:
     page.goto(scripted)
+    expect(message(page)).to_be_visible()
     page.evaluate("""() => {
       window.heard = [];
       const status = document.querySelector("[data-status]");
@@ -186,5 +191,5 @@ def test_hostile_words_do_nothing_wherever_they_are_shown(page: Page, scripted: 
         page.get_by_role("button", name="Show or hide chats").click()
     assert page.title() == "Chatwright"
     assert page.locator("img, iframe, main script, a[href^='javascript'], [onerror], [onload]").count() == 0
-    assert not [url for url in asked if "picture" in url]
+    assert not [url for url in asked if "picture" in urlsplit(url).path]
     assert "\u202e" not in page.locator("body").inner_text()

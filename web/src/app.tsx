@@ -105,7 +105,7 @@ export function App() {
           {t("ui.skip")}
         </a>
         <Header page={page} bare={!inside || page === "shared"} onHelp={() => setHelp(true)} />
-        <Suspense fallback={<main id="main" />}>
+        <Suspense key={page} fallback={<main id="main" />}>
           {(me === undefined && !open) || page === "" ? waiting : <Shown page={page} route={route} served={(models ?? []).length > 0} />}
         </Suspense>
         {help && <ShortcutSheet onClose={() => setHelp(false)} />}

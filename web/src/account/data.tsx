@@ -16,6 +16,12 @@ interface Consent {
   chat?: string | null;
 }
 
+/** The choices, and the words that a yes or no is about now. */
+interface Log extends Page<Consent> {
+  version?: string;
+  wording?: string;
+}
+
 interface Stored {
   counts: Record<string, number>;
   bytes: Record<string, number>;
@@ -30,7 +36,7 @@ export function DataSection() {
       {me?.person && <ConsentCard />}
       {me?.person && <StoredCard />}
       <DeleteChats />
-      {me?.person && me.mode === "people" && <DeleteAccount />}
+      {me?.person && <DeleteAccount />}
     </>
   );
 }
@@ -38,13 +44,14 @@ export function DataSection() {
 function ConsentCard() {
   const { t } = useTranslation();
   const { me, setMe } = useCommon();
-  const history = useLoaded(() => offered<Page<Consent> | null>("/api/me/consent", null), []);
+  const history = useLoaded(() => offered<Log | null>("/api/me/consent", null), []);
   const { busy, problem, run } = useAction();
   if (!me || history.data === null) return history.problem ? <p className="problem" role="alert">{history.problem}</p> : null;
+  const log = history.data;
   const training = me.settings.training;
   const flip = () =>
     run(async () => {
-      const said = await put<Consent>("/api/me/consent", { training: !training });
+      const said = await put<Consent>("/api/me/consent", { training: !training, ...(log?.version ? { version: log.version } : {}) });
       setMe({ ...me, settings: { ...me.settings, training: said.training === true } });
       history.reload();
     });
@@ -52,6 +59,11 @@ function ConsentCard() {
     <div className="panel">
       <h3>{t("data.training")}</h3>
       <p>{t("data.trainingAbout")}</p>
+      {log.wording && (
+        <p className="quoted small" lang="en" dir="ltr">
+          {log.wording}
+        </p>
+      )}
       <button type="button" className="switch" role="switch" aria-checked={training} aria-disabled={busy} onClick={() => !busy && void flip()}>
         <span className="switch-track" aria-hidden="true" />
         {t("data.allow")}
@@ -162,11 +174,11 @@ function DeleteAccount() {
   const [asked, setAsked] = useState(false);
   const [secret, setSecret] = useState("");
   const { busy, problem, run } = useAction();
-  const password = me?.person?.password !== false;
+  const password = me?.mode === "people" && me.person?.password !== false;
   const erase = async () => {
-    const body = password ? { password: secret } : { delete: secret };
+    const body = password ? { password: secret } : { confirm: secret };
     if (!(await run(() => remove("/api/me", body)))) return;
-    location.hash = "#/sign-in";
+    location.hash = me?.mode === "people" ? "#/sign-in" : "#/chat";
     reloadMe();
   };
   return (

@@ -114,7 +114,7 @@ function SideBySide({ group, chosen, busy, models, deeds }: SideProps) {
             busy={busy}
             deeds={deeds}
             models={models}
-            last
+            last={!hidden}
             many
             hideName={hidden}
           >

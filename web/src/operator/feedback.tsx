@@ -1,28 +1,38 @@
+import type { TFunction } from "i18next";
 import { useState } from "react";
 import { useTranslation } from "react-i18next";
 import { TAGS } from "../chat/rating";
 import { useCommon } from "../context";
+import { get } from "../lib/api";
 import { dateTime, visible } from "../lib/format";
 import { modelTitle } from "../lib/names";
+import { useAction } from "../ui/use";
 import { Said, type Spoken } from "./said";
 import { Listed, usePaged } from "./paged";
 
+type Kind = keyof typeof VALUES;
+
+const VALUES = {
+  rating: ["1", "-1"],
+  comparison: ["left", "right", "tie", "both_bad"],
+  signal: ["regenerated", "edited", "copied", "stopped", "continued", "abandoned"],
+} as const;
+const KINDS = Object.keys(VALUES) as Kind[];
+
 interface Feedback {
-  id: string | number;
-  at?: string;
-  created?: string;
-  kind?: string;
-  value?: number | null;
-  choice?: string | null;
-  tags: string[];
-  text: string;
+  id: string;
+  at: string;
+  kind: Kind;
+  value: number | string;
+  tags?: string[];
+  text?: string;
+  count?: number;
+  other_version?: string;
   version?: string;
   model?: string;
   consent?: boolean | null;
-  /** Absent where the person did not let it be read. */
-  messages?: Spoken[] | null;
-  prompt?: string | null;
-  response?: string | null;
+  /** Only where one is asked for, and only what may be learned from. */
+  messages?: Spoken[];
 }
 
 const EVERY_TAG = [...new Set([...TAGS[-1], ...TAGS[1]])];
@@ -30,15 +40,32 @@ const EVERY_TAG = [...new Set([...TAGS[-1], ...TAGS[1]])];
 export function FeedbackSection() {
   const { t } = useTranslation();
   const { models } = useCommon();
+  const [kind, setKind] = useState<Kind>("rating");
   const [filters, setFilters] = useState({ version: "", value: "", tag: "", consent: "" });
-  const query = new URLSearchParams(Object.entries(filters).filter(([, value]) => value));
+  const query = new URLSearchParams(Object.entries({ ...filters, kind }).filter(([, value]) => value));
   const list = usePaged<Feedback>(`/api/operator/feedback?${query}`);
   const set = (name: keyof typeof filters, value: string) => setFilters({ ...filters, [name]: value });
   return (
     <>
       <div className="filters">
+        <label className="field">
+          <span>{t("operator.kind")}</span>
+          <select
+            value={kind}
+            onChange={(event) => {
+              setKind(event.target.value as Kind);
+              setFilters({ ...filters, value: "", tag: "" });
+            }}
+          >
+            {KINDS.map((one) => (
+              <option key={one} value={one}>
+                {t(`operator.kinds.${one}`)}
+              </option>
+            ))}
+          </select>
+        </label>
         <Filter label={t("models.version")} value={filters.version} onChange={(value) => set("version", value)} options={models.map((model) => [model.id, modelTitle(model.name)])} />
-        <Filter label={t("operator.value")} value={filters.value} onChange={(value) => set("value", value)} options={[["1", t("rating.good")], ["-1", t("rating.bad")]]} />
+        <Filter label={t("operator.value")} value={filters.value} onChange={(value) => set("value", value)} options={VALUES[kind].map((value) => [value, valueText(t, kind, value)])} />
         <Filter
           label={t("rating.reasons")}
           value={filters.tag}
@@ -56,7 +83,12 @@ export function FeedbackSection() {
   );
 }
 
-const tagText = (t: (key: string, options: { defaultValue: string }) => string, tag: string) =>
+function valueText(t: TFunction, kind: Kind, value: string): string {
+  if (kind === "rating") return t(value === "1" ? "rating.good" : "rating.bad");
+  return t(kind === "comparison" ? `compare.choices.${value}` : `operator.signals.${value}`);
+}
+
+const tagText = (t: TFunction, tag: string) =>
   t(`rating.blame.${tag}`, { defaultValue: t(`rating.praise.${tag}`, { defaultValue: tag }) });
 
 interface FilterProps {
@@ -85,28 +117,33 @@ function Filter({ label, value, onChange, options }: FilterProps) {
 
 function FeedbackCard({ row }: { row: Feedback }) {
   const { t } = useTranslation();
-  const said: Spoken[] = row.messages ?? [
-    ...(row.prompt ? [{ role: "user", content: row.prompt }] : []),
-    ...(row.response ? [{ content: row.response, model: row.model ?? "" }] : []),
-  ];
-  const verdict = row.choice ? t(`compare.choices.${row.choice}`, { defaultValue: row.choice }) : row.value ? t(row.value > 0 ? "rating.good" : "rating.bad") : (row.kind ?? "");
+  const [said, setSaid] = useState<Spoken[] | null>(null);
+  const { busy, problem, run } = useAction();
+  const read = () => run(async () => setSaid((await get<Feedback>(`/api/operator/feedback/${row.kind}/${row.id}`)).messages ?? []));
   return (
     <article className="panel">
       <h3>
-        {verdict}
-        <span className="quiet small"> · {dateTime(row.at ?? row.created ?? "")}</span>
+        {valueText(t, row.kind, String(row.value))}
+        {row.count !== undefined && row.count > 1 && <span className="quiet small"> × {row.count}</span>}
+        <span className="quiet small"> · {dateTime(row.at)}</span>
       </h3>
       <p className="quiet small">
-        <bdi>{row.version}</bdi>
+        <bdi>{[row.version, row.other_version].filter(Boolean).join(" · ")}</bdi>
         {row.consent !== undefined && <span className={row.consent ? "badge" : "badge warm"}>{t(row.consent ? "operator.mayLearn" : "operator.mayNotLearn")}</span>}
-        {row.tags.map((tag) => (
+        {(row.tags ?? []).map((tag) => (
           <span className="badge" key={tag}>
             {tagText(t, tag)}
           </span>
         ))}
       </p>
       {row.text && <p dir="auto" className="quoted">{visible(row.text)}</p>}
-      {said.length > 0 && <Said messages={said} />}
+      {problem && <p className="problem" role="alert">{problem}</p>}
+      {row.consent && said === null && row.kind !== "signal" && (
+        <button type="button" className="plain" disabled={busy} onClick={() => void read()}>
+          {t("operator.readAll")}
+        </button>
+      )}
+      {said && (said.length ? <Said messages={said} /> : <p className="quiet">{t("operator.notShown")}</p>)}
     </article>
   );
 }

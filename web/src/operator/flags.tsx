@@ -1,6 +1,6 @@
 import { type FormEvent, useState } from "react";
 import { useTranslation } from "react-i18next";
-import { patch } from "../lib/api";
+import { get, patch } from "../lib/api";
 import { dateTime, visible } from "../lib/format";
 import { useAction } from "../ui/use";
 import { Said, type Spoken } from "./said";
@@ -8,8 +8,7 @@ import { Listed, usePaged } from "./paged";
 
 interface Flag {
   id: string;
-  at?: string;
-  created?: string;
+  at: string;
   state: string;
   reason: string;
   text: string;
@@ -17,12 +16,11 @@ interface Flag {
   covers?: string;
   version?: string;
   model?: string;
-  /** What the person let be read: the answer alone, or the conversation up to it. */
-  message?: Spoken | null;
+  /** Only where one report is asked for: what the person let be read. */
   messages?: Spoken[];
 }
 
-const STATES = ["open", "upheld", "dismissed"];
+const STATES = ["open", "resolved"];
 
 /** What people reported. Only what they let be read is shown. */
 export function FlagsSection() {
@@ -62,15 +60,24 @@ function FlagCard({ flag, onDone }: { flag: Flag; onDone: () => void }) {
     event.preventDefault();
     if (await run(() => patch(`/api/operator/flags/${flag.id}`, { state, note }))) onDone();
   };
-  const said = flag.messages ?? (flag.message ? [flag.message] : []);
+  const [said, setSaid] = useState<Spoken[] | null>(null);
+  const read = () => run(async () => setSaid((await get<Flag>(`/api/operator/flags/${flag.id}`)).messages ?? []));
   return (
     <article className="panel stack">
       <h3>
         {t(`flag.reasons.${flag.reason}`, { defaultValue: flag.reason })}
-        <span className="quiet small"> · {dateTime(flag.at ?? flag.created ?? "")}</span>
+        <span className="quiet small"> · {dateTime(flag.at)}{flag.version && <> · <bdi>{flag.version}</bdi></>}</span>
       </h3>
       {flag.text && <p dir="auto" className="quoted">{visible(flag.text)}</p>}
-      {said.length ? <Said messages={said} /> : <p className="quiet">{t("operator.notShown")}</p>}
+      {said === null ? (
+        <div>
+          <button type="button" className="plain" disabled={busy} onClick={() => void read()}>
+            {t(flag.covers === "conversation" ? "operator.readAll" : "operator.read")}
+          </button>
+        </div>
+      ) : (
+        <Said messages={said} />
+      )}
       <form className="field-row" onSubmit={(event) => void submit(event)}>
         <label className="field">
           <span>{t("operator.state")}</span>

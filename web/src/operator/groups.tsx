@@ -2,6 +2,7 @@ import { type FormEvent, useState } from "react";
 import { useTranslation } from "react-i18next";
 import { get, put } from "../lib/api";
 import type { Page } from "../lib/types";
+import { Confirm } from "../ui/dialog";
 import { useToast } from "../ui/toast";
 import { useAction, useLoaded } from "../ui/use";
 
@@ -11,6 +12,8 @@ interface Group {
   /** May use models that are not released to everybody yet. */
   early: boolean;
   limits: Record<string, number>;
+  /** How many are in it. */
+  people?: number;
 }
 
 const LIMITS = ["requests_per_minute", "tokens_per_minute", "streams"] as const;
@@ -24,23 +27,35 @@ export function GroupsSection() {
       <p className="quiet">{t("operator.groupsAbout")}</p>
       {problem && <p className="problem" role="alert">{problem}</p>}
       {(data?.data ?? []).map((group) => (
-        <GroupForm key={group.name} group={group} onSaved={reload} />
+        <GroupForm key={group.name} group={group} all={data?.data ?? []} onSaved={reload} />
       ))}
-      {data && <GroupForm key={`new-${data.data.length}`} group={NEW} onSaved={reload} />}
+      {data && <GroupForm key={`new-${data.data.length}`} group={NEW} all={data.data} onSaved={reload} />}
     </>
   );
 }
 
-function GroupForm({ group, onSaved }: { group: Group; onSaved: () => void }) {
+interface FormProps {
+  group: Group;
+  all: Group[];
+  onSaved: () => void;
+}
+
+/** The groups are kept as one list; each form puts its own into it, or takes it out. */
+function GroupForm({ group, all, onSaved }: FormProps) {
   const { t } = useTranslation();
   const say = useToast();
   const [values, setValues] = useState(group);
+  const [leaving, setLeaving] = useState(false);
   const { busy, problem, run } = useAction();
   const isNew = group.name === "";
   const submit = async (event: FormEvent) => {
     event.preventDefault();
-    const { name, about, early, limits } = values;
-    if (!(await run(() => put("/api/operator/groups", { name: name.trim(), about, early, limits })))) return;
+    const own = { ...values, name: values.name.trim() };
+    await keep(isNew ? [...all, own] : all.map((one) => (one.name === group.name ? own : one)));
+  };
+  const keep = async (groups: Group[]) => {
+    const data = groups.map(({ name, about, early, limits }) => ({ name, about, early, limits }));
+    if (!(await run(() => put("/api/operator/groups", { data })))) return;
     say({ text: t("ui.saved") });
     onSaved();
   };
@@ -82,11 +97,26 @@ function GroupForm({ group, onSaved }: { group: Group; onSaved: () => void }) {
         {t("operator.early")}
       </label>
       {problem && <p className="problem" role="alert">{problem}</p>}
-      <div>
+      <div className="row-actions">
         <button type="submit" className={isNew ? "button" : "plain"} disabled={busy || !values.name.trim()}>
           {t(isNew ? "operator.addGroup" : "ui.save")}
         </button>
+        {!isNew && (
+          <button type="button" className="plain" onClick={() => setLeaving(true)}>
+            {t("ui.delete")}
+          </button>
+        )}
       </div>
+      {leaving && (
+        <Confirm
+          title={t("operator.deleteGroup")}
+          text={t("operator.deleteGroupText", { name: group.name, count: group.people ?? 0 })}
+          action={t("ui.delete")}
+          danger
+          onConfirm={() => void keep(all.filter((one) => one.name !== group.name))}
+          onClose={() => setLeaving(false)}
+        />
+      )}
     </form>
   );
 }

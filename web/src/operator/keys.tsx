@@ -7,7 +7,7 @@ import { useAction } from "../ui/use";
 import { Listed, usePaged } from "./paged";
 
 interface Owned extends ApiKey {
-  person?: string | { id: string; name: string };
+  person_name?: string;
 }
 
 export function OperatorKeys() {
@@ -24,7 +24,7 @@ export function OperatorKeys() {
             <li key={key.id}>
               <span>
                 <KeyFacts row={key} />
-                {key.person && <span className="small block">{typeof key.person === "string" ? key.person : key.person.name}</span>}
+                {key.person_name && <bdi className="small block">{key.person_name}</bdi>}
               </span>
               <button type="button" className="plain" onClick={() => setLeaving(key)} aria-label={t("keys.revokeOne", { name: key.name })}>
                 {t("keys.revoke")}

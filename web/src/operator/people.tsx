@@ -60,7 +60,7 @@ function PersonRow({ person, onChange, onFailed }: RowProps) {
       <span className="row-actions">
         <label>
           <span className="hidden">{t("operator.roleOf", { name: person.name })}</span>
-          <select value={person.role} disabled={busy || own} onChange={(event) => void change({ role: event.target.value as Role })}>
+          <select value={person.role} disabled={busy || own || me?.person?.role !== "admin"} onChange={(event) => void change({ role: event.target.value as Role })}>
             {ROLES.map((role) => (
               <option key={role} value={role}>
                 {t(`account.roles.${role}`)}
@@ -100,12 +100,12 @@ function InviteForm() {
   const [link, setLink] = useState("");
   const [copied, setCopied] = useState(false);
   const { busy, problem, run } = useAction();
-  const offered = ROLES.slice(0, ROLES.indexOf(me?.person?.role ?? "user") + 1);
+  const offered: Role[] = me?.person?.role === "admin" ? ROLES : ["user"];
   const submit = async (event: FormEvent) => {
     event.preventDefault();
     await run(async () => {
       const body = { role, groups: namesOf(groups), ...(email.trim() ? { email: email.trim() } : {}) };
-      const made = await post<{ url_token?: string; token?: string }>("/api/operator/people/invitations", body);
+      const made = await post<{ url_token?: string; token?: string }>("/api/operator/invitations", body);
       setLink(`${location.origin}/#/invitation/${made.url_token ?? made.token}`);
       setCopied(false);
       setEmail("");
