@@ -68,7 +68,7 @@ export async function offered<T>(path: string, fallback: T): Promise<T> {
   try {
     return await get<T>(path);
   } catch (error) {
-    if (error instanceof ApiFailure && error.status === 404) return fallback;
+    if (error instanceof ApiFailure && (error.status === 404 || error.status === 405)) return fallback;
     throw error;
   }
 }
