@@ -19,7 +19,7 @@ export function AuditSection() {
   return (
     <Listed list={log}>
       {log.rows && log.rows.length > 0 && (
-        <div className="table-frame" role="region" aria-label={t("operator.sections.audit")} tabIndex={0}>
+        <div className="table-frame" role="region" aria-label={t("chat.table")} tabIndex={0}>
           <table className="figures-table">
             <thead>
               <tr>
