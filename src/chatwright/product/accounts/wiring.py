@@ -19,7 +19,7 @@ from chatwright.product.accounts.watch import EndWithSession
 from chatwright.product.identity import Identifies, Identify, local_only
 from chatwright.product.limits import RequestLimits
 from chatwright.product.security import KeyRequired, SameOrigin
-from chatwright.store import Store
+from chatwright.store import LOCAL, Store
 
 
 def put_accounts(app: FastAPI, store: Store, settings: ServeConfig, meter: Meter) -> AccountDesk:
@@ -45,4 +45,5 @@ def put_accounts(app: FastAPI, store: Store, settings: ServeConfig, meter: Meter
 def identifies_of(desk: AccountDesk) -> Identifies:
     if desk.people:
         return PeopleIdentify(desk.store, desk.cookie, desk.idle, desk.clock)
-    return local_only(lambda: desk.store.people.local(datetime.now(UTC)))
+    people = desk.store.people
+    return local_only(lambda: people.get(LOCAL) or people.local(datetime.now(UTC)))
