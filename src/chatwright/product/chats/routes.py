@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
 import re
 import secrets
@@ -17,6 +16,7 @@ from pydantic import BaseModel
 from chatwright.engine.protocol import ApiError, parse_json
 from chatwright.engine.protocol.body import checked
 from chatwright.engine.protocol.errors import invalid
+from chatwright.product.accounts.tokens import hash_of
 from chatwright.product.chats.bodies import Again, ChatChange, MemoryText, NewChat, NewShare, Stop, Turn
 from chatwright.product.chats.desk import Begun, Desk
 from chatwright.product.chats.shown import as_markdown, chat_shown, exported, message_shown, named, share_shown
@@ -271,10 +271,6 @@ def found_shown(one: Found, words: str) -> dict[str, Any]:
         "snippet": cut,
         "at": when,
     }
-
-
-def hash_of(token: str) -> str:
-    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def download(content: bytes, kind: str, chat: Chat, ending: str) -> Response:
