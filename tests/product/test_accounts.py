@@ -316,9 +316,8 @@ def test_a_disabled_person_is_out_at_once_with_cookie_and_key(town: Town, store:
     client = town.invite("dora")
     with town.key("dora", "chat", "api") as key:
         assert key.get("/v1/models").status_code == client.get("/v1/models").status_code == 200
-        store.people.change_by(
-            Person("root", "Root", "admin", datetime.now(UTC)), town.ids["dora"], datetime.now(UTC), disabled=True
-        )
+        now = datetime.now(UTC)
+        store.people.change_by(Person("root", "Root", "admin", now), town.ids["dora"], now, disabled=True)
         assert key.get("/v1/models").status_code == client.get("/v1/models").status_code == 401
         assert sign_in(town, "dora@example.org").json() == sign_in(town, "dora@example.org", "wrong").json()
 

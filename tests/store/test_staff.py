@@ -38,7 +38,8 @@ def test_nobody_reaches_above_themselves(store: Store) -> None:
     change = store.people.change_by
     for by, ident, changes in (
         (operator, "una", {"role": "admin"}), (operator, "otto", {"role": "admin"}), (operator, "ada", {"groups": []}),
-        (operator, "ada", {"disabled": True}), (operator, "ada", {"role": "user"}), (labeller, "una", {"role": "operator"}),
+        (operator, "ada", {"disabled": True}), (operator, "ada", {"role": "user"}),
+        (labeller, "una", {"role": "operator"}),
     ):  # fmt: skip
         with pytest.raises(Forbidden, match="this takes the role"):
             change(by, ident, AT, **changes)  # type: ignore[arg-type]
@@ -135,6 +136,7 @@ def test_a_link_is_void_once_its_maker_has_another_role_or_is_out(store: Store) 
     for name in ("otto", "olga", "ben"):
         add(store, name, "operator")
         store.invitations.add(Invitation(name, "invite", "operator", AT, AT + timedelta(days=1), by=name))
+    store.invitations.add(Invitation("r", "reset", "user", AT, AT + timedelta(days=1), person="otto", by="ben"))
     store.people.change_by(admin, "otto", AT, role="user")
     store.people.change_by(admin, "olga", AT, disabled=True)
     store.people.change_by(admin, "ben", AT, groups=[])

@@ -142,7 +142,7 @@ class People:
         """What an operator changes: another role, other groups, no longer let in; None where there is nobody.
 
         Each change is in the audit log. Who is no longer let in is signed out, and answers of theirs that are being
-        written end. Links that somebody made are void once they are let in no more or have another role.
+        written end. Links that somebody made, or that set their password, are void once they are out or have another role.
         Raises Forbidden where the person who acts may not, or where nobody would be left who can run this.
         """
         with transaction(self._engine, writes=True) as connection:
@@ -162,7 +162,8 @@ class People:
             if before and not admins(connection):
                 raise Forbidden(LAST_ADMIN)
             if changed:
-                connection.execute(delete(invitations).where(invitations.c.by == ident, invitations.c.used.is_(None)))
+                links = or_(invitations.c.by == ident, invitations.c.person == ident)
+                connection.execute(delete(invitations).where(links, invitations.c.used.is_(None)))
             if changed.get("disabled"):
                 connection.execute(delete(sessions).where(sessions.c.person == ident))
                 stop_all(connection, ident)

@@ -21,7 +21,7 @@ from chatwright.product.chats.bodies import Again, ChatChange, MemoryText, NewCh
 from chatwright.product.chats.desk import Begun, Desk
 from chatwright.product.chats.shown import as_markdown, chat_shown, exported, message_shown, named, share_shown
 from chatwright.product.chats.streams import event, events, stream
-from chatwright.product.identity import person_of
+from chatwright.product.identity import person_of, who_of
 from chatwright.store.chats import OPEN, Chat, Found, Share, branch, folded
 from chatwright.store.listening import PLAIN
 from chatwright.store.memories import Memory
@@ -92,6 +92,8 @@ def _add_list(router: APIRouter, desk: Desk) -> None:
         if "leaf" in values:
             await asyncio.to_thread(desk.message, ident, values["leaf"], person)
         if "training" in values:
+            if who_of(request).scopes is not None:
+                raise ApiError(403, "no API key says what may be learned from; sign in", "insufficient_scope")
             await asyncio.to_thread(desk.chat, ident, person)
             await desk.listener.training(person, ident, values.pop("training"))
         chat = await asyncio.to_thread(chats.change, ident, person.id, values) if values else None
