@@ -272,7 +272,8 @@ def test_no_key_says_what_may_be_learned_or_takes_everything_along(town: Town, t
     with town.key("owner", "chat", "files", "feedback", "api") as key:
         made(key.patch(f"/api/chats/{things['chat']}", json={"pinned": True}))
         for method, path, body in (
-            ("PATCH", f"/api/chats/{things['chat']}", {"training": True}), ("PUT", "/api/me/consent", {"training": True}),
+            ("PATCH", f"/api/chats/{things['chat']}", {"training": True}),
+            ("PUT", "/api/me/consent", {"training": True}),
             ("GET", "/api/me/export", None), ("DELETE", "/api/me", {"password": PASSWORD}),
         ):  # fmt: skip
             answer = key.request(method, path, json=body)

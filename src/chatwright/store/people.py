@@ -142,7 +142,7 @@ class People:
         """What an operator changes: another role, other groups, no longer let in; None where there is nobody.
 
         Each change is in the audit log. Who is no longer let in is signed out, and answers of theirs that are being
-        written end. Links that somebody made, or that set their password, are void once they are out or have another role.
+        written end. Links that they made, or that set their password, are void then and with another role.
         Raises Forbidden where the person who acts may not, or where nobody would be left who can run this.
         """
         with transaction(self._engine, writes=True) as connection:
