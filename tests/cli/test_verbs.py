@@ -23,7 +23,7 @@ SMALL = [
 ]  # fmt: skip
 VERBS = ("demo", "curate", "tokenizer", "pretrain", "sft", "reward", "ppo", "grpo", "dpo", "constitution", "best-of-n",
          "evaluate", "models", "import", "export", "engine", "serve", "bench", "bench serve", "feedback",
-         "feedback export")  # fmt: skip
+         "feedback export", "people", "people list", "people reset")  # fmt: skip
 
 
 def own_data(folder: Path) -> dict[str, Path]:

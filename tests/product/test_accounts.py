@@ -12,7 +12,7 @@ import pytest
 from tests.product.accounts import PASSWORD, Town, browser, link, made, program
 from tests.product.running import Running, start_gateway, stop_gateway, write_serving
 
-from chatwright.store import Session, Store, sqlite_url
+from chatwright.store import Person, Session, Store, sqlite_url
 
 CHAT = {"model": "ppo", "messages": [{"role": "user", "content": "hi"}]}
 
@@ -228,7 +228,7 @@ def test_a_key_is_shown_once_and_kept_as_a_hash(town: Town, store: Store) -> Non
         assert client.post("/v1/chat/completions", json=CHAT).status_code == 200
     row = next(one for one in made(town.people["ada"].get("/api/me/keys"))["data"] if one["id"] == answer["id"])
     assert row["used"] is not None
-    kept = next(one for one in store.keys.of() if one.id == answer["id"])
+    kept = next(one for one in store.keys.of(town.ids["ada"]) if one.id == answer["id"])
     assert key.split(".")[1] not in repr(kept)
     assert town.people["bob"].delete(f"/api/me/keys/{answer['id']}").status_code == 404
     assert town.people["ada"].delete(f"/api/me/keys/{answer['id']}").status_code == 200
@@ -316,7 +316,8 @@ def test_a_disabled_person_is_out_at_once_with_cookie_and_key(town: Town, store:
     client = town.invite("dora")
     with town.key("dora", "chat", "api") as key:
         assert key.get("/v1/models").status_code == client.get("/v1/models").status_code == 200
-        store.people.change(town.ids["dora"], {"disabled": True})
+        now = datetime.now(UTC)
+        store.people.change_by(Person("root", "Root", "admin", now), town.ids["dora"], now, disabled=True)
         assert key.get("/v1/models").status_code == client.get("/v1/models").status_code == 401
         assert sign_in(town, "dora@example.org").json() == sign_in(town, "dora@example.org", "wrong").json()
 

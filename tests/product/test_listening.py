@@ -45,7 +45,7 @@ def comparing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 def choose(workspace: Path, **values: Any) -> None:
     with Store.open(sqlite_url(workspace / "chatwright.db")) as store:
         now = datetime.now(UTC)
-        store.operators.choose(values, store.people.local(now), now)
+        store.choices.choose(values, store.people.local(now), now)
 
 
 def rows(running: Running, table: Any, **where: Any) -> list[Any]:

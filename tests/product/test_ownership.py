@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import tempfile
 import uuid
+import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +14,9 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.product.accounts import Town, browser, made
-from tests.product.running import start_gateway, stop_gateway, write_serving
+from tests.product.accounts import PASSWORD, Town, browser, made
+from tests.product.chatting import Talker
+from tests.product.running import eventually, start_gateway, stop_gateway, write_serving
 
 ASKERS = ("owner", "other", "labeller", "operator", "admin", "anonymous", "share_link")
 """`share_link` is anonymous too, and knows the token of a link to the chat."""
@@ -39,7 +42,12 @@ def row(kind: str, does: str, call: str, body: Any = None, **statuses: int) -> C
     return Case(kind, does, method, path, body, tuple((HIDDEN | statuses).items()))
 
 
-OPERATORS = {"owner": 403, "other": 403, "labeller": 403, "operator": 403, "admin": 201}
+STAFF = {"owner": 403, "other": 403, "labeller": 403, "operator": 200, "admin": 200}
+"""What operators look at and change."""
+ADMINS = STAFF | {"operator": 403}
+"""What reaches above an operator."""
+EVERYBODY = dict.fromkeys(("owner", "other", "labeller", "operator", "admin"), 200)
+"""Of each their own; nobody's else comes with it, see the tests below."""
 CASES = (
     row("chat", "read", "GET /api/chats/{chat}"),
     row("chat", "read", "GET /api/chats/{chat}/export"),
@@ -71,16 +79,48 @@ CASES = (
     row("file", "read", "GET /v1/files/{file}/content"),
     row("file", "delete", "DELETE /v1/files/{file}"),
     row("feedback", "change", "POST /v1/feedback", {"completion_id": "{completion}", "rating": "up"}),
+    row("rating", "change", "PUT /api/chats/{chat}/messages/{message}/rating", {"value": 1, "text": "secret"}),
+    row("flag", "change", "POST /api/chats/{chat}/messages/{message}/flag", {"reason": "unsafe"}, owner=201),
+    row("signal", "change", "POST /api/chats/{chat}/messages/{message}/signals", {"kind": "copied"}, owner=201),
+    row("comparison", "change", "PUT /api/comparisons/{comparison}", {"choice": "left"}),
+    row("consent", "change", "PATCH /api/chats/{chat}", {"training": False}),
+    row("consent", "change", "PUT /api/me/consent", {"training": False}, **EVERYBODY),
+    row("account", "read", "GET /api/me/data", **EVERYBODY),
+    row("account", "read", "GET /api/me/export", **EVERYBODY),
+    row("account", "delete", "DELETE /api/me", {"password": "not the password"}, **dict.fromkeys(EVERYBODY, 403)),
+    row("account", "delete", "DELETE /api/me", {"confirm": "delete"}, **dict.fromkeys(EVERYBODY, 403)),
     row("key", "delete", "DELETE /api/me/keys/{key}"),
     row("session", "delete", "DELETE /api/me/sessions/{session}"),
     row("person", "change", "POST /api/operator/people/{person}/reset", {}, owner=403, other=403, labeller=403,
         operator=201, admin=201),
-    row("person", "change", "POST /api/operator/people/{admin}/reset", {}, **OPERATORS),
+    row("person", "change", "POST /api/operator/people/{admin}/reset", {}, **ADMINS | {"admin": 201}),
+    row("person", "change", "PATCH /api/operator/people/{person}", {"groups": []}, **STAFF),
+    row("person", "change", "PATCH /api/operator/people/{person}", {"role": "admin", "groups": ["none"]},
+        **ADMINS | {"admin": 400}),
+    row("person", "change", "PATCH /api/operator/people/{admin}", {"disabled": False}, **ADMINS),
+    row("person", "change", "PATCH /api/operator/people/{admin}", {"role": "user"}, **ADMINS | {"admin": 403}),
+    row("person", "change", "POST /api/operator/invitations", {"role": "operator"},
+        **STAFF | {"operator": 201, "admin": 201}),
+    row("person", "change", "POST /api/operator/invitations", {"role": "admin"}, **ADMINS | {"admin": 201}),
+    row("person", "delete", "DELETE /api/operator/invitations/{invitation}", **ADMINS),
+    row("key", "delete", "DELETE /api/operator/keys/{admin_key}", **ADMINS),
+    row("flag", "read", "GET /api/operator/flags/{flag}", **STAFF),
+    row("flag", "change", "PATCH /api/operator/flags/{flag}", {"state": "open"}, **STAFF),
+    *(row(kind, "read", f"GET /api/operator/feedback/{{of_{kind}}}/{{{kind}}}", **STAFF)
+      for kind in ("rating", "comparison", "signal")),
+    *(row("operator's view", "read", f"GET /api/operator/{name}", **STAFF) for name in (
+        "people", "invitations", "groups", "keys", "flags", "feedback", "feedback?kind=comparison",
+        "feedback?kind=signal", "withdrawals", "traffic", "settings", "audit",
+    )),
+    row("operator's view", "change", "PUT /api/operator/groups", {"data": []}, **STAFF),
+    row("operator's view", "change", "PUT /api/operator/settings", {}, **STAFF),
 )  # fmt: skip
 
+TAKEN = [case for case in CASES if case.does == "delete" and dict(case.statuses)["owner"] == 200]
+"""Where the owner needs a new one, for the others to look for what is there."""
 LISTS = (
     "/api/chats", "/api/search?q=secret", "/api/shares", "/api/me/memories", "/v1/chat/completions", "/v1/files",
-    "/api/me/keys", "/api/me/sessions",
+    "/api/me/keys", "/api/me/sessions", "/api/me/consent",
 )  # fmt: skip
 """Each shows everybody their own rows only."""
 
@@ -137,8 +177,34 @@ def things_of(town: Town, name: str) -> dict[str, str]:
         "memory": made(client.post("/api/me/memories", json={"text": "secret"}))["id"], "completion": completion["id"],
         "response": made(client.post("/v1/responses", json={"model": "ppo", "input": "secret"}))["id"],
         "file": made(file)["id"], "key": key["id"],
+        **said_of(town, name, chat, message),
         "session": next(one["id"] for one in rows if one["current"]), "person": town.ids[name],
         "admin": town.ids["admin"],
+    }  # fmt: skip
+
+
+def said_of(town: Town, name: str, chat: str, message: str) -> dict[str, str]:
+    """What was said of an answer, as operators find it; a comparison that is open; an admin's key and link."""
+    client, admin = town.people[name], town.people["admin"]
+    path = f"/api/chats/{chat}/messages/{message}"
+    made(client.put(f"{path}/rating", json={"value": -1, "text": "secret"}))
+    flag = made(client.post(f"{path}/flag", json={"reason": "unsafe", "text": "said of it"}))["id"]
+    made(client.post(f"{path}/signals", json={"kind": "copied"}))
+    found = {
+        kind: made(admin.get("/api/operator/feedback", params={"kind": kind, "limit": 1}))["data"][0]["id"]
+        for kind in ("rating", "signal")
+    }
+    made(admin.put("/api/operator/settings", json={"compare_rate": 1.0}))
+    eventually(lambda: made(admin.get("/api/operator/settings"))["compare_rate"] == 1.0)
+    second = made(client.post("/api/chats", json={}))["id"]
+    heard = Talker(client).ask(second, "which is better")
+    made(admin.put("/api/operator/settings", json={"compare_rate": 0.0}))
+    invited = {"role": "admin", "email": "guest@example.org"}
+    made(admin.post("/api/operator/invitations", json=invited))
+    link = made(admin.get("/api/operator/invitations"))["data"][0]
+    key = made(admin.post("/api/me/keys", json={"name": "admin's", "scopes": ["operator"]}))
+    return found | {f"of_{kind}": kind for kind in ("rating", "comparison", "signal")} | {
+        "flag": flag, "comparison": heard.answer["comparison"]["id"], "admin_key": key["id"], "invitation": link["id"],
     }  # fmt: skip
 
 
@@ -158,7 +224,7 @@ def send(client: httpx.Client, case: Case, things: dict[str, str]) -> httpx.Resp
 def test_what_is_somebody_elses_is_not_there(town: Town, things: dict[str, str], case: Case) -> None:
     expected = dict(case.statuses)
     for asker in (*[name for name in ASKERS if name != "owner"], "owner"):
-        mine = things_of(town, "owner") if asker == "owner" and case.does == "delete" else things
+        mine = things_of(town, "owner") if asker == "owner" and case in TAKEN else things
         answer = send(town.people[asker], case, mine)
         if asker == "owner" and case.path.endswith("/continue"):
             assert answer.status_code in (200, 409)
@@ -176,6 +242,43 @@ def test_lists_show_ones_own_rows_only(town: Town, things: dict[str, str], path:
         assert "secret" not in text
         assert not any(things[kind] in text for kind in ("chat", "completion", "file", "key", "session", "share"))
     assert town.people["anonymous"].get(path).status_code == 401
+
+
+def test_what_is_kept_and_taken_along_is_ones_own(town: Town, things: dict[str, str]) -> None:
+    def taken(name: str) -> str:
+        with zipfile.ZipFile(io.BytesIO(town.people[name].get("/api/me/export").content)) as found:
+            return "".join(found.read(one).decode() for one in found.namelist())
+
+    assert "secret" in taken("owner")
+    for name in ("other", "labeller", "operator", "admin"):
+        assert "secret" not in taken(name)
+        assert made(town.people[name].get("/api/me/data"))["counts"]["messages"] == 0
+    assert made(town.people["owner"].get("/api/me/data"))["counts"]["messages"] > 0
+
+
+def test_an_operator_sees_what_was_reported_and_no_more(town: Town, things: dict[str, str]) -> None:
+    """The question above a reported answer, and what feedback is about, are the person's own without their word."""
+    operator = town.people["operator"]
+    shown = made(operator.get(f"/api/operator/flags/{things['flag']}"))
+    assert [one["id"] for one in shown["messages"]] == [things["message"]]
+    for kind in ("rating", "comparison", "signal"):
+        assert made(operator.get(f"/api/operator/feedback/{kind}/{things[kind]}"))["messages"] == []
+    views = [operator.get(f"/api/operator/{name}").text for name in ("people", "keys", "invitations", "audit")]
+    for name in ("token", "hash", "argon2", things["token"]):
+        assert not any(name in text.replace("prompt_hash", "") for text in views), name
+
+
+def test_no_key_says_what_may_be_learned_or_takes_everything_along(town: Town, things: dict[str, str]) -> None:
+    with town.key("owner", "chat", "files", "feedback", "api") as key:
+        made(key.patch(f"/api/chats/{things['chat']}", json={"pinned": True}))
+        for method, path, body in (
+            ("PATCH", f"/api/chats/{things['chat']}", {"training": True}),
+            ("PUT", "/api/me/consent", {"training": True}),
+            ("GET", "/api/me/export", None), ("DELETE", "/api/me", {"password": PASSWORD}),
+        ):  # fmt: skip
+            answer = key.request(method, path, json=body)
+            assert (answer.status_code, answer.json()["error"]["code"]) == (403, "insufficient_scope"), path
+        assert key.get("/api/operator/people").status_code == 403
 
 
 def test_clearing_ones_chats_leaves_those_of_others(town: Town, things: dict[str, str]) -> None:

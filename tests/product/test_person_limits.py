@@ -109,10 +109,10 @@ def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
     running.wait_ready("ppo")
     with Store.open(sqlite_url(workspace / "chatwright.db")) as store:
         now = datetime.now(UTC)
-        store.groups.put(Group("few", now, limits={"requests_per_minute": 3}))
-        store.groups.put(Group("short", now, limits={"tokens_per_minute": 60}))
-        store.groups.put(Group("single", now, limits={"streams": 1}))
-        store.groups.put(Group("early", now, early=True))
+        store.groups.put_all([
+            Group("few", now, limits={"requests_per_minute": 3}), Group("short", now, limits={"tokens_per_minute": 60}),
+            Group("single", now, limits={"streams": 1}), Group("early", now, early=True),
+        ])  # fmt: skip
     town = Town(running).settle()
     for group in ("few", "short", "single", "early"):
         town.invite(f"in-{group}", groups=(group,))

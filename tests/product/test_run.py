@@ -70,6 +70,14 @@ def test_a_gateway_ends_with_the_build_that_started_it(tmp_path: Path) -> None:
     assert eventually(lambda: not _alive(gateway))
 
 
+def test_whoever_starts_a_gateway_for_people_is_told_the_link_for_the_first_account(tmp_path: Path) -> None:
+    for accounts in ("people", "local"):
+        background = start_background(ServeConfig(port=0, accounts=accounts), tmp_path)
+        background.stop()
+        assert background.setup.startswith(f"{background.url}/#/setup/") == (accounts == "people")
+        assert bool(background.setup) == (accounts == "people")
+
+
 def _alive(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"

@@ -121,18 +121,18 @@ def test_operators_page_through_what_people_said(store: Store) -> None:
     assert (report["above_by"], len(report["messages"])) == ("consent", 2)
     assert store.review.settle(reports[0]["id"], "resolved", HOSTILE, by, later(9))["note"] == HOSTILE  # type: ignore[index]
     assert len(store.review.flags("open", None, 9)) == 4
-    assert [row["what"] for row in store.operators.audited(None, 9)] == ["flag.settled", "flag.read", "feedback.read"]
+    assert [row.what for row in store.audit.page()] == ["flag.settled", "flag.read", "feedback.read"]
     assert store.review.troubles(AT) == {}
 
 
 def test_choices_are_set_once_and_secrets_made_once(store: Store) -> None:
     by = store.people.local(AT)
-    store.operators.choose({"compare_rate": 0.5, "compare_with": ["same"]}, by, AT)
-    store.operators.choose({"compare_rate": 0.5}, by, later(1))
-    assert store.operators.choices() == {"compare_rate": 0.5, "compare_with": ["same"]}
-    assert len(store.operators.audited(None, 9)) == 2
-    first = store.operators.secret("s", AT)
-    assert store.operators.secret("s", later(9)) == first
+    store.choices.choose({"compare_rate": 0.5, "compare_with": ["same"]}, by, AT)
+    store.choices.choose({"compare_rate": 0.5}, by, later(1))
+    assert store.choices.all() == {"compare_rate": 0.5, "compare_with": ["same"]}
+    assert len(store.audit.page()) == 2
+    first = store.choices.secret("s", AT)
+    assert store.choices.secret("s", later(9)) == first
     assert len(first) == 64
 
 

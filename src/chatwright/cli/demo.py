@@ -35,6 +35,8 @@ def demo(
         workspace.mkdir(parents=True, exist_ok=True)
         background = product.start_background(settings.serve, workspace)
         complain(f"the build can be watched at {background.url}")
+        if background.setup:
+            complain(f"make the first account, once and within a day, at {background.setup}")
     try:
         table = _build(settings, workspace)
         if json:

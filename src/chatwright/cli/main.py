@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from chatwright.cli import bench, constitution, data, demo, engine, feedback, interop, models, serve, train
+from chatwright.cli import bench, constitution, data, demo, engine, feedback, interop, models, people, serve, train
 
 app = typer.Typer(
     name="chatwright",
@@ -38,6 +38,7 @@ app.command("engine")(engine.engine)
 app.command("serve")(serve.serve)
 app.add_typer(bench.app, name="bench")
 app.add_typer(feedback.app, name="feedback")
+app.add_typer(people.app, name="people")
 
 
 def main() -> None:

@@ -45,7 +45,7 @@ class Chosen:
 
     def read(self) -> Choices:
         """As they are in the database now. Raises ConfigError where somebody wrote there what cannot be."""
-        kept = {name: value for name, value in self._store.operators.choices().items() if name in Choices.model_fields}
+        kept = {name: value for name, value in self._store.choices.all().items() if name in Choices.model_fields}
         try:
             known = Choices.model_validate(self._base | kept)
         except ValidationError as error:
@@ -60,5 +60,5 @@ class Chosen:
         return self._known
 
     def set(self, values: Mapping[str, Any], by: Person, at: datetime) -> Choices:
-        self._store.operators.choose(values, by, at)
+        self._store.choices.choose(values, by, at)
         return self.read()

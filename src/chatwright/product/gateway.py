@@ -241,8 +241,9 @@ def create_app(
     _add_api(app, gateway, store, workspace)
     app.include_router(add_chats(desk))
     app.include_router(add_listening(desk, chosen))
-    app.include_router(add_consent(store, store.uploads(workspace / "files"), lineage, verify=accounts.verify))
-    app.include_router(add_operator(store, chosen, traffic))
+    files = store.uploads(workspace / "files")
+    app.include_router(add_consent(store, files, lineage, verify=accounts.verify, buckets=accounts.buckets))
+    app.include_router(add_operator(accounts, chosen, traffic))
     _add_build(app, gateway)
     _add_pages(app, static)
     return app

@@ -8,16 +8,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 from fastapi import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from chatwright.engine.http import error_response
 from chatwright.engine.protocol import ApiError
-from chatwright.store.people import Person
+from chatwright.errors import InputError
+from chatwright.store.people import ROLES, Forbidden, Person
 
-ROLES = ("user", "labeller", "operator", "admin")
-"""Each may do what those before it may, and more."""
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +75,16 @@ def person_of(request: Request, role: str = "user") -> Person:
     if not who.is_at_least(role):
         raise ApiError(403, f"this needs the role {role}", "forbidden")
     return who.person
+
+
+async def in_store(work: Callable[..., T], *arguments: Any, **more: Any) -> T:
+    """What work in the database comes to; a refusal becomes an answer: ApiError 403, or 400 for what cannot be."""
+    try:
+        return await asyncio.to_thread(work, *arguments, **more)
+    except Forbidden as error:
+        raise ApiError(403, str(error), "forbidden") from None
+    except InputError as error:
+        raise ApiError(400, str(error), "invalid_value") from None
 
 
 def owners_of(person: Person) -> tuple[str | None, ...]:

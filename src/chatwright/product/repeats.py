@@ -47,7 +47,7 @@ class IdempotencyKeys:
         person = scope["state"]["who"].person
         key = hashlib.sha256(b"\0".join(((person.id if person else "").encode(), given))).hexdigest()
         asked = hashlib.sha256(b"\0".join((scope["path"].encode(), body))).hexdigest()
-        known = await asyncio.to_thread(self._replays.claim, key, asked, datetime.now(UTC))
+        known = await asyncio.to_thread(self._replays.claim, key, asked, datetime.now(UTC), person and person.id)
         if known is None:
             await self._first(key, body, scope, receive, send)
         elif known.request != asked:

@@ -150,6 +150,8 @@ class Background:
 
     url: str
     process: subprocess.Popen[str]
+    setup: str = ""
+    """The link that makes the first admin, where people have accounts and nobody has made one yet."""
 
     def stop(self) -> None:
         if self.process.poll() is None:
@@ -178,4 +180,4 @@ def start_background(
     if "url" not in said:
         process.communicate()
         raise ChatwrightError(said.get("error") or f"the gateway could not be started; see {workspace / LOG_FILE}")
-    return Background(said["url"], process)
+    return Background(said["url"], process, said.get("setup", ""))

@@ -39,12 +39,12 @@ class Noted:
     detail: dict[str, Any]
 
 
-def enter(connection: Connection, note: Note | None) -> None:
+def enter(connection: Connection, note: Note | None, now: datetime | None = None) -> None:
     """Enters a change in the transaction that makes it, so that neither is there without the other."""
     if note is None:
         return
     row = {
-        "at": datetime.now(UTC), "who": note.who, "name": note.name[:200], "what": note.what[:80],
+        "at": now or datetime.now(UTC), "who": note.who, "name": note.name[:200], "what": note.what[:80],
         "subject": note.subject[:200], "detail": json.dumps(note.detail),
     }  # fmt: skip
     connection.execute(audit.insert().values(row))

@@ -8,24 +8,29 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, LargeBinary, Table, Text, cast, delete, func, literal, select
+from sqlalchemy import ColumnElement, LargeBinary, Table, Text, cast, delete, func, literal, or_, select, update
 from sqlalchemy.engine import Connection, Engine
 
 from chatwright.store.engine import transaction
 from chatwright.store.exports import exported_of
+from chatwright.store.people import LAST_ADMIN, Forbidden, admins
 from chatwright.store.tables import (
+    attempts,
+    audit,
     chats,
     comparisons,
     completions,
     consents,
     feedback,
     flags,
+    invitations,
     keys,
     memberships,
     memories,
     messages,
     people,
     ratings,
+    replays,
     sessions,
     shares,
     signals,
@@ -106,14 +111,23 @@ class Belongings:
                 for row in connection.execute(query).mappings()
             ]
 
-    def delete(self, person: str, artefacts: Sequence[str], now: datetime) -> list[str]:
+    def delete(
+        self, person: str, artefacts: Sequence[str], now: datetime, buckets: Sequence[str] = ()
+    ) -> list[str]:  # fmt: skip
         """The end of an account and all that is its; the ids of its files, whose contents are the caller's to delete.
 
-        What stays: the log of consents and withdrawals and of audited changes, under an id that names nobody any more.
+        `buckets` are the names of its attempts to sign in. What stays: the log of consents and withdrawals and of
+        audited changes, under an id that names nobody any more.
+        Raises Forbidden where nobody would be left who can run this installation.
         """
         mine = _mine(person)
         with transaction(self._engine, writes=True) as connection:
+            if admins(connection, lock=True) == [person]:
+                raise Forbidden(LAST_ADMIN)
             _take_back(connection, person, None, "account deleted", artefacts, now)
+            _forget_name(connection, person)
+            connection.execute(delete(attempts).where(attempts.c.name.in_(buckets)))
+            connection.execute(delete(replays).where(replays.c.owner == person))
             files = list(connection.execute(select(uploads.c.id).where(mine["files"][1])).scalars())
             own = select(completions.c.id).where(mine["api_answers"][1])
             connection.execute(delete(feedback).where(mine["api_feedback"][1] | feedback.c.completion.in_(own)))
@@ -121,6 +135,17 @@ class Belongings:
                 table, which = mine[kind]
                 connection.execute(delete(table).where(which))
         return files
+
+
+def _forget_name(connection: Connection, person: str) -> None:
+    """Takes name and address out of what stays, and away the links that the person made or was sent."""
+    connection.execute(update(audit).where(audit.c.who == person).values(name=""))
+    links = invitations.c.by == person
+    email = connection.execute(select(people.c.email).where(people.c.id == person)).scalar_one_or_none()
+    if email is not None:
+        links = or_(links, invitations.c.email == email)
+        connection.execute(update(audit).where(audit.c.subject == email).values(subject=""))
+    connection.execute(delete(invitations).where(links))
 
 
 def _take_back(

@@ -17,6 +17,8 @@ from chatwright.store.tables import chats, messages, shares
 
 OPEN = "streaming"
 """The status of an answer that is being written."""
+ALL = 2**53
+"""More UTF-16 units than any answer has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,6 +295,12 @@ def branch(tree: Iterable[ChatMessage], leaf: str | None) -> list[ChatMessage]:
         found.append(by_id[leaf])
         leaf = by_id[leaf].parent
     return found[::-1]
+
+
+def stop_all(connection: Connection, owner: str) -> None:
+    """Asks whichever gateways write answers for somebody to end them, with all that has come."""
+    theirs = messages.c.chat.in_(select(chats.c.id).where(chats.c.owner == owner))
+    connection.execute(update(messages).where(theirs, messages.c.status == OPEN).values(stop=ALL))
 
 
 def _mine(statement: Any, ident: str, owner: str) -> Any:

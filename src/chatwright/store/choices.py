@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+import secrets
+from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import select
@@ -11,6 +13,7 @@ from sqlalchemy.engine import Engine
 
 from chatwright.store.audit import Note, enter
 from chatwright.store.engine import insert_for, transaction
+from chatwright.store.people import Person
 from chatwright.store.tables import choices
 
 
@@ -24,15 +27,25 @@ class Choices:
         with transaction(self._engine, writes=False) as connection:
             return {row.name: json.loads(row.value) for row in connection.execute(select(choices))}
 
-    def get(self, name: str, default: Any = None) -> Any:
-        with transaction(self._engine, writes=False) as connection:
-            row = connection.execute(select(choices.c.value).where(choices.c.name == name)).one_or_none()
-        return default if row is None else json.loads(row.value)
-
-    def put(self, name: str, value: Any, who: str, note: Note | None = None) -> None:
-        row = {"name": name, "value": json.dumps(value), "at": datetime.now(UTC), "who": who}
-        changed = {key: row[key] for key in ("value", "at", "who")}
+    def choose(self, values: Mapping[str, Any], by: Person, now: datetime) -> None:
+        """Sets those of `values` that change something; each change is in the audit log."""
         with transaction(self._engine, writes=True) as connection:
-            insert = insert_for(connection, choices, row)
-            connection.execute(insert.on_conflict_do_update(index_elements=["name"], set_=changed))
-            enter(connection, note)
+            known = {row.name: row.value for row in connection.execute(select(choices))}
+            for name, value in values.items():
+                text = json.dumps(value)
+                if known.get(name) == text:
+                    continue
+                row = {"name": name, "value": text, "at": now, "who": by.id}
+                changed = {key: row[key] for key in ("value", "at", "who")}
+                insert = insert_for(connection, choices, row)
+                connection.execute(insert.on_conflict_do_update(index_elements=["name"], set_=changed))
+                detail = {"from": json.loads(known[name]) if name in known else None, "to": value}
+                enter(connection, Note(by.id, by.name, "setting.changed", name, detail), now)
+
+    def secret(self, name: str, now: datetime) -> str:
+        """A random value that is made once for this installation and never shown."""
+        row = {"name": name, "value": json.dumps(secrets.token_hex(32)), "at": now, "who": ""}
+        with transaction(self._engine, writes=True) as connection:
+            connection.execute(insert_for(connection, choices, row).on_conflict_do_nothing())
+            kept = connection.execute(select(choices.c.value).where(choices.c.name == name)).scalar_one()
+        return json.loads(kept)

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, delete, select
+from sqlalchemy import Row, delete, func, select, update
 from sqlalchemy.engine import Connection, Engine
 
 from chatwright.errors import InputError
 from chatwright.store.audit import Note, enter
-from chatwright.store.engine import insert_for, transaction
+from chatwright.store.engine import transaction
 from chatwright.store.tables import groups, memberships
 
 LIMITS = ("requests_per_minute", "tokens_per_minute", "streams")
@@ -50,37 +50,37 @@ class Groups:
         with transaction(self._engine, writes=False) as connection:
             return [_group(row) for row in connection.execute(select(groups).order_by(groups.c.name))]
 
-    def get(self, name: str) -> Group | None:
+    def sizes(self) -> dict[str, int]:
+        """How many people are in each group that has some."""
+        query = select(memberships.c.group, func.count()).group_by(memberships.c.group)
         with transaction(self._engine, writes=False) as connection:
-            row = connection.execute(select(groups).where(groups.c.name == name)).one_or_none()
-        return None if row is None else _group(row)
+            return {row[0]: row[1] for row in connection.execute(query)}
 
-    def put(self, group: Group, note: Note | None = None) -> None:
-        """Makes a group, or changes all of it but its time."""
-        if unknown := set(group.limits) - set(LIMITS):
-            raise InputError(f"limits: {min(unknown)!r} is none; there are {', '.join(LIMITS)}")
-        row = {
-            "name": group.name, "about": group.about, "early": group.early, "limits": json.dumps(group.limits),
-            "created": group.created,
-        }  # fmt: skip
-        changed = {key: row[key] for key in ("about", "early", "limits")}
+    def put_all(self, wanted: Sequence[Group], who: str = "", name: str = "") -> None:
+        """Makes the groups be exactly these; who was in one that is gone is in it no more. Each change is audited.
+
+        `who` and `name` are the id and name of the person who does it. Raises InputError for a limit there is not.
+        """
+        for group in wanted:
+            if unknown := set(group.limits) - set(LIMITS):
+                raise InputError(f"limits: {min(unknown)!r} is none; there are {', '.join(LIMITS)}")
         with transaction(self._engine, writes=True) as connection:
-            insert = insert_for(connection, groups, row)
-            connection.execute(insert.on_conflict_do_update(index_elements=["name"], set_=changed))
-            enter(connection, note)
-
-    def delete(self, name: str, note: Note | None = None) -> bool:
-        """False where there is no such group. Who was in it is not any more."""
-        with transaction(self._engine, writes=True) as connection:
-            gone = connection.execute(delete(groups).where(groups.c.name == name)).rowcount > 0
-            enter(connection, note if gone else None)
-        return gone
-
-    def people(self, name: str) -> list[str]:
-        """The ids of those in a group."""
-        query = select(memberships.c.person).where(memberships.c.group == name).order_by(memberships.c.person)
-        with transaction(self._engine, writes=False) as connection:
-            return list(connection.execute(query).scalars())
+            known = {row.name: row for row in connection.execute(select(groups).with_for_update())}
+            for group in wanted:
+                old = known.pop(group.name, None)
+                values = {"about": group.about, "early": group.early, "limits": json.dumps(group.limits)}
+                if old is None:
+                    row = {"name": group.name, "created": group.created, **values}
+                    connection.execute(groups.insert().values(row))
+                elif any(getattr(old, key) != value for key, value in values.items()):
+                    connection.execute(update(groups).where(groups.c.name == group.name).values(values))
+                else:
+                    continue
+                what = "group.made" if old is None else "group.changed"
+                enter(connection, Note(who, name, what, group.name, values | {"limits": group.limits}))
+            for gone in known:
+                connection.execute(delete(groups).where(groups.c.name == gone))
+                enter(connection, Note(who, name, "group.deleted", gone))
 
 
 def standing(connection: Connection, person: str) -> Standing:

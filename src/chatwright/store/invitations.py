@@ -17,7 +17,7 @@ from sqlalchemy.engine import Connection, Engine
 from chatwright.errors import InputError
 from chatwright.store.audit import Note, enter
 from chatwright.store.engine import transaction
-from chatwright.store.people import Person, add_person, admins
+from chatwright.store.people import Person, add_person, admins, check_reach
 from chatwright.store.tables import groups as known_groups
 from chatwright.store.tables import invitations, people, sessions
 
@@ -47,8 +47,11 @@ class Invitations:
         self._engine = engine
 
     def add(self, invitation: Invitation, note: Note | None = None) -> None:
+        """Raises InputError for a group that is not there."""
         row = asdict(invitation) | {"groups": json.dumps(invitation.groups)}
         with transaction(self._engine, writes=True) as connection:
+            if missing := set(invitation.groups) - set(_there(connection, invitation.groups)):
+                raise InputError(f"there is no group {min(missing)!r}")
             connection.execute(invitations.insert().values(row))
             enter(connection, note)
 
@@ -98,12 +101,16 @@ class Invitations:
         with transaction(self._engine, writes=False) as connection:
             return [_invitation(row) for row in connection.execute(query)]
 
-    def revoke(self, ident: str, note: Note | None = None) -> bool:
-        """False where there is no such open link."""
+    def revoke_by(self, by: Person, ident: str, now: datetime) -> bool:
+        """False where there is no such open link; raises Forbidden where it gives more than the person has."""
         with transaction(self._engine, writes=True) as connection:
-            which = and_(invitations.c.id == ident, invitations.c.used.is_(None))
+            which = and_(invitations.c.id == ident, invitations.c.used.is_(None), invitations.c.purpose != SETUP)
+            row = connection.execute(select(invitations).where(which)).one_or_none()
+            if row is None:
+                return False
+            check_reach(by, row.role)
             gone = connection.execute(delete(invitations).where(which)).rowcount > 0
-            enter(connection, note if gone else None)
+            enter(connection, Note(by.id, by.name, "invitation.revoke", row.email or "") if gone else None, now)
         return gone
 
 

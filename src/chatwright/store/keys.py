@@ -12,11 +12,12 @@ from sqlalchemy.engine import Engine
 
 from chatwright.store.audit import Note, enter
 from chatwright.store.engine import transaction
-from chatwright.store.people import Person, person_in
+from chatwright.store.people import Person, check_reach, person_in
 from chatwright.store.tables import keys, people
 
 USED_EVERY = timedelta(minutes=1)
 """How often it is written down that a key is in use."""
+NEWEST = (keys.c.created.desc(), keys.c.id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,21 +71,41 @@ class Keys:
         with transaction(self._engine, writes=True) as connection:
             connection.execute(update(keys).where(keys.c.id == ident, old).values(used=now))
 
-    def of(self, person: str | None = None) -> list[Key]:
-        """The keys of a person, or all, that were not revoked; newest first."""
-        which = [keys.c.revoked.is_(None)] + ([keys.c.person == person] if person is not None else [])
-        query = select(keys).where(*which).order_by(keys.c.created.desc(), keys.c.id)
+    def of(self, person: str) -> list[Key]:
+        """The keys of a person that were not revoked; newest first."""
+        query = select(keys).where(keys.c.revoked.is_(None), keys.c.person == person)
         with transaction(self._engine, writes=False) as connection:
-            return [_key(row) for row in connection.execute(query)]
+            return [_key(row) for row in connection.execute(query.order_by(*NEWEST))]
 
-    def revoke(self, ident: str, now: datetime, person: str | None = None, note: Note | None = None) -> bool:
-        """False where there is no such key, or with `person` where it is somebody else's."""
-        which = [keys.c.id == ident, keys.c.revoked.is_(None)]
-        which += [keys.c.person == person] if person is not None else []
+    def all(self) -> list[tuple[Key, str]]:
+        """Everybody's keys that were not revoked, and what the person is called; newest first."""
+        query = select(keys, people.c.name.label("whose")).join(people, people.c.id == keys.c.person)
+        with transaction(self._engine, writes=False) as connection:
+            rows = connection.execute(query.where(keys.c.revoked.is_(None)).order_by(*NEWEST))
+            return [(_key(row), row.whose) for row in rows]
+
+    def revoke(self, ident: str, now: datetime, person: str) -> bool:
+        """False where the person has no such key."""
+        which = (keys.c.id == ident, keys.c.revoked.is_(None), keys.c.person == person)
         with transaction(self._engine, writes=True) as connection:
+            return connection.execute(update(keys).where(*which).values(revoked=now)).rowcount > 0
+
+    def revoke_by(self, by: Person, ident: str, now: datetime) -> bool:
+        """What an operator revokes, which is in the audit log; False where there is no such key.
+
+        Raises Forbidden where it belongs to somebody with more rights.
+        """
+        which = (keys.c.id == ident, keys.c.revoked.is_(None))
+        with transaction(self._engine, writes=True) as connection:
+            whose = select(people.c.id, people.c.role).join(keys, keys.c.person == people.c.id)
+            row = connection.execute(whose.where(*which)).one_or_none()
+            if row is None:
+                return False
+            check_reach(by, row.role)
             gone = connection.execute(update(keys).where(*which).values(revoked=now)).rowcount > 0
-            enter(connection, note if gone else None)
-        return gone
+            if gone:
+                enter(connection, Note(by.id, by.name, "key.revoked", ident, {"person": row.id}), now)
+            return gone
 
 
 def _key(row: Row[Any]) -> Key:

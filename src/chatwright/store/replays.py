@@ -28,9 +28,9 @@ class Replays:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def claim(self, key: str, request: str, now: datetime) -> Replay | None:
+    def claim(self, key: str, request: str, now: datetime, owner: str | None = None) -> Replay | None:
         """None where the key is new, and now taken; otherwise what is known under it."""
-        row = {"key": key, "request": request, "created": now}
+        row = {"key": key, "request": request, "created": now, "owner": owner}
         with transaction(self._engine, writes=True) as connection:
             connection.execute(delete(replays).where(replays.c.created < now - KEPT))
             insert = insert_for(connection, replays, row).on_conflict_do_nothing().returning(replays.c.key)

@@ -10,11 +10,11 @@ from typing import Any
 from sqlalchemy import Table, func, or_, select, tuple_, update
 from sqlalchemy.engine import Connection, Engine
 
+from chatwright.store.audit import Note, enter
 from chatwright.store.chats import branch, tree_of
 from chatwright.store.consents import logs_of, stands
 from chatwright.store.engine import transaction
 from chatwright.store.exports import NEW_ACCOUNT
-from chatwright.store.operator import enter
 from chatwright.store.people import Person
 from chatwright.store.tables import chats, comparisons, flags, messages, people, ratings, signals
 
@@ -46,7 +46,8 @@ class Review:
             if row is None:
                 return None
             above, why = _above(connection, row, row.covers == "conversation")
-            enter(connection, by, "flag.read", ident, {"message": row.message, "above": len(above) - 1, "by": why}, now)
+            detail = {"message": row.message, "above": len(above) - 1, "by": why}
+            enter(connection, Note(by.id, by.name, "flag.read", ident, detail), now)
             return _flag(row) | {"messages": above, "above_by": why}
 
     def settle(self, ident: str, state: str, note: str, by: Person, now: datetime) -> dict[str, Any] | None:
@@ -55,7 +56,8 @@ class Review:
                 return None
             values = {"state": state, "note": note, "by": by.id, "settled": now if state == "resolved" else None}
             connection.execute(update(flags).where(flags.c.id == ident).values(values))
-            enter(connection, by, "flag.settled", ident, {"from": row.state, "to": state, "note": note}, now)
+            detail = {"from": row.state, "to": state, "note": note}
+            enter(connection, Note(by.id, by.name, "flag.settled", ident, detail), now)
             return _flag(_flag_row(connection, ident))
 
     # Feedback.
@@ -105,7 +107,7 @@ class Review:
                 for one in (row.left, row.right) if table is comparisons else (row.message,):
                     branch_, why = _above(connection, row, False, one)
                     shown += [turn for turn in branch_ if turn not in shown] if why == "consent" else []
-            enter(connection, by, "feedback.read", ident, {"messages": len(shown)}, now)
+            enter(connection, Note(by.id, by.name, "feedback.read", ident, {"messages": len(shown)}), now)
             return _said(kind, row) | {"messages": shown}
 
     def troubles(self, since: datetime) -> dict[tuple[str, str], int]:

@@ -25,12 +25,10 @@ from chatwright.store.invitations import Invitations
 from chatwright.store.keys import Keys
 from chatwright.store.listening import Listening
 from chatwright.store.memories import Memories
-from chatwright.store.operator import Operators
 from chatwright.store.people import People
 from chatwright.store.replays import Replays
 from chatwright.store.review import Review
 from chatwright.store.sessions import Sessions
-from chatwright.store.staff import Staff
 from chatwright.store.tables import alias_changes, aliases, artefacts, parents
 from chatwright.store.uploads import Uploads
 
@@ -90,9 +88,8 @@ class Store:
         self.groups, self.attempts = Groups(engine), Attempts(engine)
         self.audit, self.choices = Audit(engine), Choices(engine)
         self.chats, self.memories = Chats(engine), Memories(engine)
-        self.listening, self.consents, self.operators = Listening(engine), Consents(engine), Operators(engine)
-        self.exports, self.belongings = Exports(engine), Belongings(engine)
-        self.staff, self.review = Staff(engine), Review(engine)
+        self.listening, self.consents = Listening(engine), Consents(engine)
+        self.exports, self.belongings, self.review = Exports(engine), Belongings(engine), Review(engine)
 
     def uploads(self, folder: Path) -> Uploads:
         """Uploaded files, whose contents lie in `folder`."""

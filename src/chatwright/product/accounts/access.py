@@ -40,7 +40,7 @@ RULES = (
     Rule("", r"/api/operator(/.*)?|/api/build(/.*)?|/api/report|/metrics", "operator", "operator"),
     Rule("", r"/api/sign-out-everywhere|/api/me/(password|sessions|keys)(/.*)?", "user", SESSION),
     Rule("DELETE", r"/api/me", "user", SESSION),
-    Rule("PUT", r"/api/me/consent", "user", SESSION),
+    Rule("", r"/api/me/(consent|data|export)", "user", SESSION),
     Rule("", r"/api/.*", "user", "api"),
     Rule("", r".*", "user", SESSION),
 )

@@ -14,13 +14,14 @@ from urllib.parse import urlsplit
 
 from chatwright.config import ServeConfig
 from chatwright.engine.protocol import ApiError
+from chatwright.errors import InputError
 from chatwright.product.accounts.bodies import SettingsChange
 from chatwright.product.accounts.cookies import Cookie
 from chatwright.product.accounts.passwords import Passwords
 from chatwright.product.accounts.tokens import hash_of, new_token
-from chatwright.product.identity import ROLES
 from chatwright.store import Invitation, Note, Pace, Person, Session, Store
 from chatwright.store.invitations import INVITE, RESET, SETUP
+from chatwright.store.people import check_reach
 
 OF_ACCOUNT, OF_ADDRESS = Pace(10, 60.0), Pace(30, 10.0)
 """Attempts to sign in: ten to one account and then one a minute, thirty from one address and then one in 10 s."""
@@ -87,6 +88,10 @@ class AccountDesk:
             await asyncio.to_thread(self.store.attempts.give_back, _bucket(person.email or person.id, "account"))
         return right
 
+    def buckets(self, person: Person) -> list[str]:
+        """Under which names attempts to sign in to somebody's account are counted."""
+        return [_bucket(name, "account") for name in (person.email, person.id) if name]
+
     async def slow_down(self, what: str, kind: str, pace: Pace) -> None:
         wait = await asyncio.to_thread(self.store.attempts.take, _bucket(what, kind), pace, self.clock())
         if wait > 0:
@@ -119,21 +124,33 @@ class AccountDesk:
         return self.link(SETUP, SETUP_LASTS, role="admin").token
 
     def invite(self, by: Person, role: str, groups: tuple[str, ...] = (), email: str | None = None) -> Link:
-        """Raises ApiError(403) for a role above one's own."""
-        if ROLES.index(role) > ROLES.index(by.role):
-            raise ApiError(403, f"only a person with the role {role} can give it", "forbidden")
+        """Raises Forbidden for a role above one's own, InputError for a group that is not there."""
+        check_reach(by, role)
         note = Note(by.id, by.name, "invitation.create", email or "", {"role": role, "groups": list(groups)})
         return self.link(INVITE, INVITE_LASTS, note, role=role, groups=groups, email=email, by=by.id)
 
     def reset(self, by: Person, ident: str) -> Link:
-        """A link that sets a new password. Raises ApiError(403) for somebody with more rights than one's own."""
+        """A link that sets a new password. Raises Forbidden for somebody with more rights than one's own."""
         person = self.store.people.get(ident)
         if person is None:
             raise ApiError(404, f"there is no person {ident[:80]!r}", "person_not_found")
-        if ROLES.index(person.role) > ROLES.index(by.role):
-            raise ApiError(403, f"only a person with the role {person.role} can do this", "forbidden")
-        note = Note(by.id, by.name, "password.link", person.id)
-        return self.link(RESET, RESET_LASTS, note, role=person.role, email=person.email, person=person.id, by=by.id)
+        check_reach(by, person.role)
+        return self._new_password(Note(by.id, by.name, "password.link", person.id), person, by.id)
+
+    def rescue(self, email: str, name: str) -> Link:
+        """A link that sets a new password, for whoever runs commands on this machine, called `name` there.
+
+        Raises InputError where nobody has that address, or they are not let in.
+        """
+        person, _ = self.store.people.by_email(email.strip().lower())
+        if person is None:
+            raise InputError(f"nobody here has the address {email!r}; `chatwright people list` shows who there is")
+        if person.disabled:
+            raise InputError(f"{email} is disabled; an operator lets them in again on the people page")
+        return self._new_password(Note("", name, "password.rescue", person.id), person, None)
+
+    def _new_password(self, note: Note, person: Person, by: str | None) -> Link:
+        return self.link(RESET, RESET_LASTS, note, role=person.role, email=person.email, person=person.id, by=by)
 
     def open_link(self, token: str, *purposes: str) -> Invitation:
         found = self.store.invitations.get(hash_of(token), self.clock())

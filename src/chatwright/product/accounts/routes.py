@@ -18,7 +18,7 @@ from chatwright.product.accounts.own import add_own
 from chatwright.product.accounts.passwords import check_password
 from chatwright.product.accounts.tokens import hash_of
 from chatwright.product.chats.routes import body_of
-from chatwright.product.identity import person_of, who_of
+from chatwright.product.identity import in_store, person_of, who_of
 from chatwright.store import Person
 from chatwright.store.invitations import INVITE, RESET, SETUP
 
@@ -165,5 +165,5 @@ def _add_links(router: APIRouter, desk: AccountDesk) -> None:
     async def made_reset(request: Request, ident: str) -> dict[str, Any]:
         """The link's token is shown this once, to the operator who passes it on."""
         with_accounts(desk)
-        link = await asyncio.to_thread(desk.reset, person_of(request, "operator"), ident)
+        link = await in_store(desk.reset, person_of(request, "operator"), ident)
         return {"url_token": link.token, "expires": link.expires.isoformat()}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
 import re
 import secrets
@@ -17,11 +16,12 @@ from pydantic import BaseModel
 from chatwright.engine.protocol import ApiError, parse_json
 from chatwright.engine.protocol.body import checked
 from chatwright.engine.protocol.errors import invalid
+from chatwright.product.accounts.tokens import hash_of
 from chatwright.product.chats.bodies import Again, ChatChange, MemoryText, NewChat, NewShare, Stop, Turn
 from chatwright.product.chats.desk import Begun, Desk
 from chatwright.product.chats.shown import as_markdown, chat_shown, exported, message_shown, named, share_shown
 from chatwright.product.chats.streams import event, events, stream
-from chatwright.product.identity import person_of
+from chatwright.product.identity import person_of, who_of
 from chatwright.store.chats import OPEN, Chat, Found, Share, branch, folded
 from chatwright.store.listening import PLAIN
 from chatwright.store.memories import Memory
@@ -92,6 +92,8 @@ def _add_list(router: APIRouter, desk: Desk) -> None:
         if "leaf" in values:
             await asyncio.to_thread(desk.message, ident, values["leaf"], person)
         if "training" in values:
+            if who_of(request).scopes is not None:
+                raise ApiError(403, "no API key says what may be learned from; sign in", "insufficient_scope")
             await asyncio.to_thread(desk.chat, ident, person)
             await desk.listener.training(person, ident, values.pop("training"))
         chat = await asyncio.to_thread(chats.change, ident, person.id, values) if values else None
@@ -271,10 +273,6 @@ def found_shown(one: Found, words: str) -> dict[str, Any]:
         "snippet": cut,
         "at": when,
     }
-
-
-def hash_of(token: str) -> str:
-    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def download(content: bytes, kind: str, chat: Chat, ending: str) -> Response:

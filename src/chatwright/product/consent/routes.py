@@ -21,6 +21,7 @@ from chatwright.product.consent.wording import VERSION, WORDING
 from chatwright.product.identity import person_of
 from chatwright.store import LOCAL, Person, Store, Uploads
 from chatwright.store.consents import Consent
+from chatwright.store.people import Forbidden
 
 Verify = Callable[[Person, str], Awaitable[bool]]
 """Whether a password is the person's."""
@@ -42,9 +43,10 @@ class EndBody(StrictBody):
 
 def add_consent(
     store: Store, uploads: Uploads, lineage: Lineage, *, verify: Verify | None = None,
+    buckets: Callable[[Person], list[str]] = lambda person: [],
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> APIRouter:  # fmt: skip
-    """Without `verify` there are no passwords, and the word is enough."""
+    """Without `verify` there are no passwords, and the word is enough. `buckets`: see `Belongings.delete`."""
     router = APIRouter(include_in_schema=False)
 
     @router.get("/api/me/consent")
@@ -88,7 +90,7 @@ def add_consent(
         person, body = person_of(request), await body_of(request, EndBody)
         has_one = verify is not None and await asyncio.to_thread(store.belongings.has_password, person.id)
         await _check(person, body, verify if has_one else None)
-        return await asyncio.to_thread(_end, store, uploads, lineage, person, clock())
+        return await asyncio.to_thread(_end, store, uploads, lineage, person, clock(), buckets(person))
 
     return router
 
@@ -104,12 +106,16 @@ async def _check(person: Person, body: EndBody, verify: Verify | None) -> None:
         raise ApiError(403, "the password is not right", "wrong_password", "password")
 
 
-def _end(store: Store, uploads: Uploads, lineage: Lineage, person: Person, now: datetime) -> dict[str, Any]:
-    if person.id != LOCAL and store.operators.is_last_admin(person.id):
-        raise ApiError(409, "you are the last admin; make somebody else one first", "last_admin")
+def _end(
+    store: Store, uploads: Uploads, lineage: Lineage, person: Person, now: datetime, buckets: list[str]
+) -> dict[str, Any]:  # fmt: skip
     used = lineage.used(person.id)
     counts = {kind: count for kind, (count, _) in store.belongings.sizes(person.id).items() if count}
-    for ident in store.belongings.delete(person.id, [one.id for one in used], now):
+    try:
+        files = store.belongings.delete(person.id, [one.id for one in used], now, buckets)
+    except Forbidden as error:
+        raise ApiError(409, str(error), "last_admin") from None
+    for ident in files:
         uploads.content(ident).unlink(missing_ok=True)
     if person.id == LOCAL:
         store.people.local(now)  # an installation without accounts is somebody's all the same

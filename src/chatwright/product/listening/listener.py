@@ -36,7 +36,7 @@ class Listener:
     ) -> None:  # fmt: skip
         self._store, self._chosen, self._offers, self._clock = store, chosen, offers, clock
         self._lineage = lineage
-        self._secret = store.operators.secret(SECRET, clock())
+        self._secret = store.choices.secret(SECRET, clock())
         self._noting: set[asyncio.Task[None]] = set()
 
     # Two answers.

@@ -7,24 +7,17 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from chatwright.engine.protocol.body import StrictBody
+from chatwright.product.accounts.bodies import Email
 from chatwright.product.chats.bodies import Text
+from chatwright.store.groups import LIMITS
 
 Role = Literal["user", "labeller", "operator", "admin"]
-LIMITS = ("requests_per_minute", "tokens_per_minute", "streams")
-"""What a group's limits may name; 0: as many as they like."""
 
 
 def _plain(text: str) -> str:
     if not text.strip() or not text.isprintable():
         raise ValueError("write one line of visible characters")
     return text.strip()
-
-
-def _email(text: str) -> str:
-    before, at, behind = text.strip().partition("@")
-    if not at or not before or "." not in behind.strip(".") or " " in text.strip() or not text.isprintable():
-        raise ValueError("this is no e-mail address")
-    return text.strip().lower()
 
 
 def _limits(limits: dict[str, int]) -> dict[str, int]:
@@ -45,7 +38,7 @@ class PersonChange(StrictBody):
 class InvitationBody(StrictBody):
     role: Role = "user"
     groups: Annotated[list[GroupName], Field(max_length=100)] = Field(default_factory=list)
-    email: Annotated[Text, Field(max_length=320), AfterValidator(_email)] | None = None
+    email: Email | None = None
 
 
 class GroupBody(StrictBody):

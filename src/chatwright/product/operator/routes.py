@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import secrets
 from collections.abc import Callable
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
 
@@ -14,17 +13,15 @@ from fastapi import APIRouter, Query, Request
 from chatwright.engine.protocol import ApiError, parse_json
 from chatwright.engine.protocol.body import checked
 from chatwright.engine.protocol.errors import invalid
-from chatwright.errors import InputError
+from chatwright.product.accounts.desk import AccountDesk
+from chatwright.product.accounts.own import key_shown
 from chatwright.product.chats.routes import body_of
 from chatwright.product.chosen import Choices, Chosen
-from chatwright.product.identity import person_of
+from chatwright.product.identity import in_store, person_of
 from chatwright.product.operator.bodies import FlagChange, GroupsBody, InvitationBody, PersonChange
 from chatwright.product.operator.traffic import Traffic
-from chatwright.store import Person, Store
-from chatwright.store.staff import Forbidden
+from chatwright.store import Group, Invitation, Person, Store
 
-INVITATION = timedelta(days=7)
-"""How long an invitation's link works."""
 Limit = Annotated[int, Query(ge=1, le=200)]
 Words = Annotated[str, Query(max_length=200)]
 Kind = Literal["rating", "comparison", "signal"]
@@ -40,24 +37,15 @@ def operator_of(request: Request) -> Person:
 
 
 def add_operator(
-    store: Store, chosen: Chosen, traffic: Traffic, clock: Clock = lambda: datetime.now(UTC)
+    desk: AccountDesk, chosen: Chosen, traffic: Traffic, clock: Clock = lambda: datetime.now(UTC)
 ) -> APIRouter:  # fmt: skip
+    store = desk.store
     router = APIRouter(include_in_schema=False, prefix="/api/operator")
-    _add_people(router, store, clock)
+    _add_people(router, desk, clock)
     _add_groups(router, store, clock)
     _add_review(router, store, clock)
     _add_running(router, store, chosen, traffic, clock)
     return router
-
-
-async def _done(work: Callable[..., Any], *arguments: Any, **more: Any) -> Any:
-    """What work in the database comes to; a refusal becomes an answer."""
-    try:
-        return await asyncio.to_thread(lambda: work(*arguments, **more))
-    except Forbidden as error:
-        raise ApiError(403, str(error), "forbidden") from None
-    except InputError as error:
-        raise ApiError(400, str(error), "invalid_value") from None
 
 
 def _found(row: Any, what: str, ident: str) -> Any:
@@ -70,62 +58,74 @@ def _paged(rows: list[dict[str, Any]], limit: int) -> dict[str, Any]:
     return {"data": rows[:limit], "next": str(rows[limit - 1]["id"]) if len(rows) > limit else None}
 
 
-def _add_people(router: APIRouter, store: Store, clock: Clock) -> None:
-    staff = store.staff
+def _add_people(router: APIRouter, desk: AccountDesk, clock: Clock) -> None:
+    people, invitations = desk.store.people, desk.store.invitations
 
     @router.get("/people")
-    async def people(
+    async def listed(
         request: Request, limit: Limit = 50, before: str | None = None, q: Words = ""
     ) -> dict[str, Any]:  # fmt: skip
         operator_of(request)
-        return _paged(await asyncio.to_thread(staff.people, before, limit + 1, q.strip()), limit)
+        rows = await asyncio.to_thread(people.page, before, limit + 1, q.strip())
+        return _paged([person_shown(one) for one in rows], limit)
 
     @router.patch("/people/{ident}")
     async def changed(request: Request, ident: str) -> dict[str, Any]:
         by, body = operator_of(request), await body_of(request, PersonChange)
-        row = await _done(
-            staff.change, ident, by, clock(), role=body.role, disabled=body.disabled, into=body.groups
-        )  # fmt: skip
-        return _found(row, "person", ident)
+        changes = {"role": body.role, "disabled": body.disabled, "groups": body.groups}
+        return person_shown(_found(await in_store(people.change_by, by, ident, clock(), **changes), "person", ident))
+
+    @router.get("/invitations")
+    async def pending(request: Request) -> dict[str, Any]:
+        """Links that nobody used yet; their `id` opens nothing."""
+        operator_of(request)
+        return {"data": [invitation_shown(one) for one in await asyncio.to_thread(invitations.pending, clock())]}
 
     @router.post("/invitations", status_code=201)
     async def invited(request: Request) -> dict[str, Any]:
         """The link's token is shown this once; kept is its hash."""
         by, body = operator_of(request), await body_of(request, InvitationBody)
-        token, now = secrets.token_urlsafe(32), clock()
-        ident = hashlib.sha256(token.encode()).hexdigest()
-        expires = now + INVITATION
-        await _done(staff.invite, ident, by, body.role, body.groups, body.email, now, expires)
-        about = {"role": body.role, "groups": body.groups, "email": body.email}
-        return about | {"url_token": token, "path": f"/#/invitation/{token}", "expires": expires.isoformat()}
+        link = await in_store(desk.invite, by, body.role, tuple(body.groups), body.email)
+        about = {"role": body.role, "groups": body.groups, "email": body.email, "expires": link.expires.isoformat()}
+        return about | {"url_token": link.token, "path": f"/#/invitation/{link.token}"}
+
+    @router.delete("/invitations/{ident}")
+    async def taken_back(request: Request, ident: str) -> dict[str, Any]:
+        by = operator_of(request)
+        _found(await in_store(invitations.revoke_by, by, ident, clock()), "invitation", ident)
+        return {"deleted": [ident]}
 
 
 def _add_groups(router: APIRouter, store: Store, clock: Clock) -> None:
-    staff = store.staff
+    async def shown() -> dict[str, Any]:
+        rows, sizes = await asyncio.to_thread(lambda: (store.groups.all(), store.groups.sizes()))
+        return {"data": [group_shown(one, sizes.get(one.name, 0)) for one in rows]}
 
     @router.get("/groups")
     async def groups(request: Request) -> dict[str, Any]:
         operator_of(request)
-        return {"data": await asyncio.to_thread(staff.groups)}
+        return await shown()
 
     @router.put("/groups")
     async def put(request: Request) -> dict[str, Any]:
-        by, body = operator_of(request), await body_of(request, GroupsBody)
+        by, body, now = operator_of(request), await body_of(request, GroupsBody), clock()
         names = [one.name for one in body.data]
         if len(set(names)) < len(names):
             raise invalid("data", "two groups have the same name")
-        await _done(staff.put_groups, [one.model_dump() for one in body.data], by, clock())
-        return {"data": await asyncio.to_thread(staff.groups)}
+        wanted = [Group(one.name, now, one.about, one.early, one.limits) for one in body.data]
+        await in_store(store.groups.put_all, wanted, by.id, by.name)
+        return await shown()
 
     @router.get("/keys")
     async def keys(request: Request) -> dict[str, Any]:
         operator_of(request)
-        return {"data": await asyncio.to_thread(staff.keys)}
+        rows = await asyncio.to_thread(store.keys.all)
+        return {"data": [key_shown(key) | {"person": key.person, "person_name": name} for key, name in rows]}
 
     @router.delete("/keys/{ident}")
     async def revoked(request: Request, ident: str) -> dict[str, Any]:
         by = operator_of(request)
-        _found(await _done(staff.revoke, ident, by, clock()), "key", ident)
+        _found(await in_store(store.keys.revoke_by, by, ident, clock()), "key", ident)
         return {"deleted": [ident]}
 
 
@@ -209,4 +209,25 @@ def _add_running(router: APIRouter, store: Store, chosen: Chosen, traffic: Traff
         what: Words = "",
     ) -> dict[str, Any]:  # fmt: skip
         operator_of(request)
-        return _paged(await asyncio.to_thread(store.operators.audited, before, limit + 1, who, what), limit)
+        rows = await asyncio.to_thread(
+            lambda: store.audit.page(before=before, who=who or None, what=what or None, limit=limit + 1)
+        )
+        return _paged([asdict(row) | {"at": row.at.isoformat()} for row in rows], limit)
+
+
+def person_shown(one: Person) -> dict[str, Any]:
+    return {
+        "id": one.id, "name": one.name, "email": one.email, "role": one.role, "disabled": one.disabled,
+        "created": one.created.isoformat(), "groups": list(one.groups),
+    }  # fmt: skip
+
+
+def invitation_shown(one: Invitation) -> dict[str, Any]:
+    return {
+        "id": one.id, "purpose": one.purpose, "role": one.role, "groups": list(one.groups), "email": one.email,
+        "by": one.by, "created": one.created.isoformat(), "expires": one.expires.isoformat(),
+    }  # fmt: skip
+
+
+def group_shown(one: Group, people: int) -> dict[str, Any]:
+    return asdict(one) | {"created": one.created.isoformat(), "people": people}

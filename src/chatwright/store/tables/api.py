@@ -67,5 +67,6 @@ replays = Table(
     Column("status", Integer),
     Column("headers", Text),
     Column("body", LargeBinary),
+    Column("owner", String(40)),
     Index(None, "created"),
 )

@@ -95,7 +95,8 @@ attempts = Table(
     Column("at", UtcTime, nullable=False),
 )
 
-# Every change somebody made to somebody else's things, or to how this installation runs. Never updated, never deleted.
+# Every change somebody made to somebody else's things, or to how this installation runs. Never deleted,
+# and never changed, but that a name or address goes when its person does.
 audit = Table(
     "audit",
     metadata,
