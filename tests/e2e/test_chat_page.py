@@ -57,7 +57,8 @@ def test_one_message_goes_to_all_models_side_by_side(page: Page, served: str) ->
         "Base", "Fine-tuned", "Aligned · PPO",
     ]  # fmt: skip
     assert len({round(answer.bounding_box()["y"]) for answer in answers.all()}) == 1  # type: ignore[index]
-    assert len(set(page.locator(".answer .markdown").all_inner_texts())) == 3
+    said = page.locator(".answer .markdown").all_inner_texts()  # an untrained model may end before it said anything
+    assert len(set(said)) == len(said) >= 2
 
 
 def test_stop_keeps_what_was_seen(page: Page, scripted: str) -> None:
