@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import httpx
 import pytest
 from playwright.sync_api import expect
+from tests.product.running import eventually
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
@@ -84,9 +86,10 @@ def test_an_engine_that_dies_is_told_in_a_sentence_with_a_way_on(page: Page, scr
     message(page).press("Enter")
     expect(page.get_by_role("alert")).to_contain_text("stopped in the middle of the answer", timeout=30_000)
     expect(page.get_by_role("button", name="Continue", exact=True)).to_be_visible()
+    eventually(lambda: httpx.get(f"{scripted}/healthz").json()["ready"])  # the engine is restarted
     message(page).fill("hi")
     message(page).press("Enter")
-    expect(page.get_by_text("You said: hi")).to_be_visible(timeout=90_000)  # the engine is restarted
+    expect(page.get_by_text("You said: hi")).to_be_visible(timeout=30_000)
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

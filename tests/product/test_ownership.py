@@ -127,7 +127,7 @@ LISTS = (
 NOT_OBJECTS = frozenset(
     {
         "GET /", "GET /favicon.svg", "GET /healthz", "GET /metrics", "GET /openapi.json", "GET /api/build",
-        "GET /api/build/events", "GET /api/report", "GET /api/starters", "GET /v1/models",
+        "GET /api/build/events", "GET /api/report", "GET /api/starters", "GET /api/models", "GET /v1/models",
         "GET /v1/models/{ident:path}",
         "DELETE /v1/models/{ident:path}", "POST /v1/chat/completions", "POST /v1/completions", "POST /v1/embeddings",
         "POST /v1/moderations", "POST /v1/files", "POST /api/chats", "DELETE /api/chats", "POST /api/me/memories",

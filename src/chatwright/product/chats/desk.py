@@ -113,6 +113,7 @@ class Desk:
 
     async def again(self, person: Person, ident: str, message: str, turn: Again, *, rest: bool) -> Begun:
         """Another answer to the question of `message`; with `rest`, one that begins as that message and goes on."""
+        await self.writer.settled(message)
         begun = self._start(await asyncio.to_thread(self._another, person, ident, message, turn, rest))
         if begun.new and not rest:
             self.listener.noted(person, [one for one in begun.tree if one.id == message], "regenerated")

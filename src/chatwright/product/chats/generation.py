@@ -46,6 +46,7 @@ class Generation:
         self.message, self.text = message, message.content
         self.ended: ChatMessage | None = None
         self.ending = False
+        self.stopping = False
         self.task: asyncio.Task[None] | None = None
         self._changed = asyncio.Event()
 
@@ -56,6 +57,10 @@ class Generation:
     def tell(self) -> None:
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
+
+    async def changed(self) -> None:
+        """Returns at the next piece or at the end."""
+        await self._changed.wait()
 
     async def follow(self, at: int, alive: float) -> AsyncIterator[tuple[int, str]]:
         """Pieces of the text with their offset, from behind `at` UTF-16 units to the end.
@@ -73,7 +78,7 @@ class Generation:
             else:
                 try:
                     async with asyncio.timeout(alive):
-                        await self._changed.wait()
+                        await self.changed()
                 except TimeoutError:
                     yield at, ""
 
@@ -152,10 +157,20 @@ class Writer:
         self._running.pop(made.message.id, None)
         made.tell()
 
+    async def settled(self, ident: str) -> None:
+        """Waits for the end of an answer that somebody is stopping, or that is just being entered; of no other."""
+        made = self._running.get(ident)
+        if made is not None and (made.ending or made.stopping):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(STOPPING_SECONDS):
+                    while made.ended is None:
+                        await made.changed()
+
     async def stop(self, message: ChatMessage, seen: int) -> ChatMessage:
         """Ends an answer and keeps what the page had shown: its first `seen` UTF-16 units."""
         made = self._running.get(message.id)
         if made is not None:
+            made.stopping = True
             if made.task is not None:
                 made.task.cancel()
                 await asyncio.wait([made.task])
