@@ -126,7 +126,7 @@ def test_a_conversation_by_keyboard_alone(page: Page, served: str) -> None:
     idle(page)
     expect(message(page)).to_be_focused()
     reached: list[str] = []
-    for _ in range(30):
+    for _ in range(300):  # the history may be long
         page.keyboard.press("Tab")
         label, style, tag = page.evaluate("""() => {
           const at = document.activeElement;
@@ -135,6 +135,8 @@ def test_a_conversation_by_keyboard_alone(page: Page, served: str) -> None:
         }""")
         reached.append(label)
         assert style != "none" or tag in ("BODY", "TEXTAREA"), label
+        if label.startswith("Another answer"):
+            break
     for wanted in (
         "Skip to content", "Chatwright, start page", "Chat", "Build", "New chat", "Search chats", "Model:", "Compare",
         "Chat menu", "Conversation", "Copy", "Another answer",

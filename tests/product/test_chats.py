@@ -11,7 +11,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from tests.product.chatting import Talker, units
+from tests.product.chatting import Heard, Talker, units
 from tests.product.running import Running, eventually, start_gateway, stop_gateway, write_serving
 
 
@@ -300,3 +300,20 @@ def test_an_engine_that_dies_marks_its_answer_and_the_next_one_comes(talker: Tal
     gateway.wait_ready("ppo")
     after = talker.ask(chat["id"], "and now?", heard.answer["id"])
     assert after.end["content"] == "You said: and now?"
+
+
+def test_another_answer_waits_for_the_end_of_one_that_is_being_stopped(talker: Talker) -> None:
+    """The request to stop may come after the one for another answer: both are sent at once."""
+    chat = talker.new()
+    heard = talker.ask(chat["id"], "forever slow", until=20)
+    answer = heard.answer["id"]
+    found: list[Heard] = []
+    path, body = f"/api/chats/{chat['id']}/messages/{answer}/regenerate", {"id": uuid.uuid4().hex}
+    asking = threading.Thread(target=lambda: found.append(talker.listen("POST", path, body, until=5)))
+    asking.start()
+    talker.stop(chat["id"], answer, 5)
+    asking.join()
+    tree = talker.tree(chat["id"])
+    assert (tree[answer]["status"], tree[answer]["content"]) == ("stopped", heard.text[:5])
+    assert tree[found[0].answer["id"]]["parent"] == tree[answer]["parent"]
+    talker.stop(chat["id"], found[0].answer["id"], 0)

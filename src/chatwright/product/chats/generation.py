@@ -46,7 +46,6 @@ class Generation:
         self.message, self.text = message, message.content
         self.ended: ChatMessage | None = None
         self.ending = False
-        self.stopping = False
         self.task: asyncio.Task[None] | None = None
         self._changed = asyncio.Event()
 
@@ -158,9 +157,9 @@ class Writer:
         made.tell()
 
     async def settled(self, ident: str) -> None:
-        """Waits for the end of an answer that somebody is stopping, or that is just being entered; of no other."""
+        """Gives an answer that is being written a moment to end: what stops it may be on its way here."""
         made = self._running.get(ident)
-        if made is not None and (made.ending or made.stopping):
+        if made is not None:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(STOPPING_SECONDS):
                     while made.ended is None:
@@ -170,7 +169,6 @@ class Writer:
         """Ends an answer and keeps what the page had shown: its first `seen` UTF-16 units."""
         made = self._running.get(message.id)
         if made is not None:
-            made.stopping = True
             if made.task is not None:
                 made.task.cancel()
                 await asyncio.wait([made.task])
