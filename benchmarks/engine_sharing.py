@@ -31,7 +31,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         write_models(Path(folder), chosen.size)
         for threads in sorted({1, facts["cores"]}):
-            workers, _ = start(chosen.peers, Path(folder), threads, {}, {})
+            workers, _ = start(chosen.peers, Path(folder), threads, {}, {"llama-bench": None, "llama-server": None})
             rates: dict[str, dict[str, list[float]]] = {peer: {"alone": [], "beside": []} for peer in workers}
             for turn in range(chosen.rounds + 1):
                 for peer, worker in workers.items():
